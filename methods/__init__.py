@@ -1,1 +1,59 @@
-"""See README.md."""
+"""The methods by the names that the command line uses. A new method is one new file and one row here.
+
+A user's own method needs neither: ``--methods mypackage.mymodule:MyMethod``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.errors import UserError, one_of
+from benchmarks.spec import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method lives and which settings its name stands for."""
+
+    target: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+METHODS: dict[str, Entry] = {
+    "random": Entry("methods.random_search:Random"),
+    "darts-1st": Entry("methods.darts:DARTS", {"order": 1}),
+    "darts-2nd": Entry("methods.darts:DARTS", {"order": 2}),
+    "balenas-1st": Entry("methods.balenas:BaLeNAS", {"order": 1}),
+    "balenas-2nd": Entry("methods.balenas:BaLeNAS", {"order": 2}),
+}
+
+
+def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[Method], Any]:
+    """The class and the config that a name stands for.
+
+    Args:
+        name: a key of ``METHODS``, or ``package.module:Class`` of a user's own method.
+        settings: hyper-parameters that replace the defaults.
+
+    Raises:
+        UserError: unknown name, a module that does not import, a class that is no method, an unknown hyper-parameter.
+    """
+    entry = METHODS.get(name) or (Entry(name) if ":" in name else None)
+    if entry is None:
+        raise one_of("method", name, [*METHODS, "package.module:Class"])
+    module_name, _, class_name = entry.target.partition(":")
+    try:
+        method = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"cannot load method {name!r} ({error}): is the module on PYTHONPATH?") from None
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"{name!r} is not a subclass of benchmarks.spec.Method: derive it from that class")
+    fields = {f.name for f in dataclasses.fields(method.Config)}
+    chosen = {**entry.settings, **(settings or {})}
+    if unknown := set(chosen) - fields:
+        raise one_of(f"hyper-parameter of {name}", ", ".join(sorted(unknown)), sorted(fields) or ["(it has none)"])
+    return method, method.Config(**chosen)

@@ -1,0 +1,239 @@
+"""The contracts of the suite: what a run is, what a method is given, what it must do, what is recorded.
+
+    RunSpec -> SearchProblem -> Method (epoch by epoch) -> trace -> + ground truth -> results store
+
+Only this module and ``benchmarks.spaces`` are needed to write a method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmarks.seeds import Seeds
+from benchmarks.spaces.space import Architecture, SearchSpace
+
+if TYPE_CHECKING:
+    from benchmarks.images import SearchImages
+
+NUMERICS_VERSION = 1
+"""Part of every spec hash. Raise it when a change alters the bits of a search, so that older results are not mistaken
+for ones that today's code would give."""
+
+Value = float | int | str | list[float] | None
+"""What a trace may hold under a key; None and NaN both mean 'not measured'."""
+Trace = dict[str, Value]
+
+
+class Status(StrEnum):
+    """How a run ended. Everything but ``DONE`` is kept as a row too, with its message."""
+
+    DONE = "done"
+    DIVERGED = "diverged"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+class Diverged(Exception):  # noqa: N818 - a state of the search, not a fault of the program
+    """Raised by a method whose loss or parameters are no longer finite."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Everything that a tier fixes for a space: images, supernet size, length, and the weight optimizer.
+
+    All methods of one table share a budget; what differs between methods is in their own configs.
+
+    Attributes:
+        tier: name of the tier.
+        data: image set.
+        train_images: images of the training split that weights are trained on.
+        valid_images: images that architecture parameters are trained on.
+        image_size: height and width in pixels after averaging.
+        padding: zero padding in pixels of the random crop; 0 turns it off.
+        flip: whether images are mirrored at random.
+        channels: channels of the first stage.
+        cells_per_stage: searched cells in each of the three stages.
+        epochs: passes over the training split.
+        batch_size: images in a minibatch of either split.
+        weight_lr: initial learning rate of SGD on the weights, annealed by a cosine per epoch to ``weight_lr_min``.
+        weight_lr_min: final learning rate.
+        momentum: of SGD.
+        nesterov: whether SGD uses Nesterov's momentum.
+        weight_decay: L2 of SGD.
+        gradient_clip: largest norm of the weight gradient.
+        arch_lr: learning rate of the architecture optimizer (Adam's and VAdam's alike).
+        arch_beta2: decay of its second moment.
+        hessian_every: epochs between Hessians (0: none; the first and last epoch are always measured otherwise).
+        hessian_images: images of the fixed probe that the Hessian is taken on.
+        probe_images: images a split of the fixed probes that loss and accuracy are measured on.
+        proxy_channels: channels of the networks that training-free proxies score.
+        proxy_cells_per_stage: their cells in each stage.
+    """
+
+    tier: str
+    data: str
+    train_images: int
+    valid_images: int
+    image_size: int
+    padding: int
+    flip: bool
+    channels: int
+    cells_per_stage: int
+    epochs: int
+    batch_size: int
+    weight_lr: float = 0.025
+    weight_lr_min: float = 0.001
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    gradient_clip: float = 5.0
+    arch_lr: float = 3e-4
+    arch_beta2: float = 0.999
+    hessian_every: int = 5
+    hessian_images: int = 64
+    probe_images: int = 512
+    proxy_channels: int = 16
+    proxy_cells_per_stage: int = 5
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, completely. Two runs with equal hashes give the same bits on the same machine.
+
+    Attributes:
+        method: a built-in name or ``package.module:Class``.
+        space: name of the search space.
+        seed: base seed, >= 0.
+        budget: the tier's numbers for this space.
+        config: the method's hyper-parameters after defaults, as JSON values.
+        images: SHA-256 of the image set.
+        upstream: hash of the run whose final state this one starts from, if the method has an upstream.
+        numerics: ``NUMERICS_VERSION`` of the code.
+    """
+
+    method: str
+    space: str
+    seed: int
+    budget: Budget
+    config: Mapping[str, Any]
+    images: str
+    upstream: str | None = None
+    numerics: int = NUMERICS_VERSION
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no white space."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """Inverse of ``to_json``."""
+        fields = json.loads(text)
+        return cls(**{**fields, "budget": Budget(**fields["budget"])})
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of ``to_json`` in hex."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """Short name for logs: ``darts-1st on nas-bench-201, seed 0``."""
+        return f"{self.method} on {self.space}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """All that a method gets. There is no way from here to the ground truth.
+
+    Attributes:
+        space: the search space.
+        images: the search split: training and validation images with labels.
+        budget: the tier's numbers.
+        seeds: named random streams.
+        upstream: final trace row of the run that the method builds on (``Method.upstream``), if it has one.
+    """
+
+    space: SearchSpace
+    images: SearchImages
+    budget: Budget
+    seeds: Seeds
+    upstream: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """The config of a method without hyper-parameters."""
+
+
+class Method(ABC):
+    """One search. The harness constructs it, calls ``train_epoch`` for epochs 1 to ``epochs`` and, before the first and
+    after each of them, ``measure`` and ``architecture``.
+
+    Everything random must come from ``problem.seeds``; draw per epoch (``generator("batches", epoch)``) and a resumed
+    run needs no generator state. ``state_dict`` must hold all that ``load_state_dict`` needs to continue bit for bit.
+    """
+
+    Config: ClassVar[type] = NoConfig
+    """Frozen dataclass of the method's hyper-parameters; defaults are the paper's."""
+    upstream: ClassVar[str | None] = None
+    """Name of the method whose finished run at the same seed this one starts from."""
+
+    def __init__(self, problem: SearchProblem, config: Any) -> None:
+        self.problem = problem
+        self.config = config
+
+    @property
+    def epochs(self) -> int:
+        """How many times ``train_epoch`` is to be called; 0 for methods that train nothing."""
+        return 0
+
+    def train_epoch(self, epoch: int) -> Trace:  # noqa: ARG002 - for methods that train
+        """Search one epoch, 1 <= epoch <= epochs. Returns what was seen, e.g. mean losses. Raises ``Diverged``."""
+        return {}
+
+    def measure(self, epoch: int) -> Trace:  # noqa: ARG002
+        """Measure the current state without changing it, 0 <= epoch <= epochs (0: before training)."""
+        return {}
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """What the method would pick now."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, strings and containers of them that restore the search exactly."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run as the store holds it.
+
+    Attributes:
+        spec: what was run.
+        status: how it ended.
+        message: one line, or a traceback, where ``status`` is not done; else empty.
+        rows: a mapping an epoch, 0 first: ``epoch``, ``architecture`` (the space's string), accuracies in %
+            (``cifar10_test``, ...), regrets (``regret_cifar10_test``, ...), the trace.
+        facts: run-level facts: versions, processor, git revision, ground truth digest, seconds.
+    """
+
+    spec: RunSpec
+    status: Status
+    message: str
+    rows: tuple[Mapping[str, Value], ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def final(self) -> Mapping[str, Value]:
+        """The last epoch's row."""
+        return self.rows[-1]
