@@ -1,0 +1,141 @@
+"""The main job: ``python -m benchmarks.run``. Plans the runs, executes what is missing, sums up.
+
+Exit codes: 0 all done, 1 some run failed (the others are kept), 2 bad arguments, 130 interrupted (everything finished
+is kept, and the same command goes on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import execution, plan, spaces, store
+from benchmarks.errors import UserError
+from benchmarks.harness import Settings
+from benchmarks.spec import RunRecord, Status
+from benchmarks.tiers import TIERS
+from methods import METHODS
+
+DEFAULT_OUTPUT = Path("results/runs")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description="Search architectures, look up their ground truth, store one file a run.",
+        epilog="Then: python -m analysis.make_tables --results DIR",
+    )
+    p.add_argument("--all", action="store_true", help="every method on every space")
+    p.add_argument("--methods", nargs="+", metavar="M", help=f"{', '.join(METHODS)}, or package.module:Class of your own")
+    p.add_argument("--spaces", nargs="+", metavar="S", help=", ".join(spaces.SPACES))
+    p.add_argument("--seeds", default="4", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
+    p.add_argument("--tier", default="quick", metavar="T", help=f"{', '.join(TIERS)}; default quick")
+    p.add_argument("--data", metavar="D", help="digits or cifar10, to replace the tier's images")
+    p.add_argument("--data-dir", type=Path, metavar="DIR", help="folder that holds cifar-10-batches-py")
+    p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
+    p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
+    p.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"default {DEFAULT_OUTPUT}")
+    p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
+    p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
+    p.add_argument("--redo", action="store_true", help="do runs again that are done")
+    p.add_argument("--dry-run", action="store_true", help="print the plan with an estimate of its time, run nothing")
+    p.add_argument("--list", action="store_true", help="print methods, spaces and tiers")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    console = Console()
+    options = parser().parse_args(arguments)
+    try:
+        if options.list:
+            _print_lists(console)
+            return 0
+        return _main(options, console)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: finished runs are kept; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+def _main(options: argparse.Namespace, console: Console) -> int:
+    if not options.all and not (options.methods and options.spaces):
+        raise UserError("nothing to run: give --all, or both --methods and --spaces (--list shows the names)")
+    jobs = options.jobs if options.jobs is not None else min(2, os.cpu_count() or 1)
+    if jobs < 1 or options.checkpoint_every < 1 or (options.time_limit is not None and options.time_limit <= 0):
+        raise UserError("--jobs, --checkpoint-every and --time-limit must be positive")
+    the_plan = plan.make(
+        methods=options.methods or list(METHODS),
+        space_names=options.spaces or list(spaces.SPACES),
+        seed_list=plan.seeds(options.seeds),
+        tier=options.tier,
+        data=options.data,
+        data_dir=options.data_dir,
+    )
+    results = store.Store(options.output)
+    if options.dry_run:
+        _print_plan(the_plan, results, jobs, console)
+        return 0
+    results.open()
+    if options.redo:
+        for job in the_plan.jobs:
+            results.path(job.spec).unlink(missing_ok=True)
+    settings = Settings(results, options.data_dir, options.tables, options.checkpoint_every, options.time_limit)
+    records = execution.run(the_plan, settings, jobs=jobs, console=console)
+    _print_summary(records, console)
+    console.print(f"results in {results.folder}; next: python -m analysis.make_tables --results {results.folder}")
+    return 0 if all(record.status is Status.DONE for record in records) else 1
+
+
+def _print_lists(console: Console) -> None:
+    console.print("methods:", ", ".join(METHODS), highlight=False)
+    console.print("spaces: ", ", ".join(spaces.SPACES), highlight=False)
+    console.print("tiers:  ", ", ".join(TIERS), highlight=False)
+
+
+def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console) -> None:
+    missing = [job for job in the_plan.jobs if not plan.is_done(job, results)]
+    counts = Counter((job.spec.method, job.spec.space) for job in missing)
+    table = Table("method", "space", "runs missing")
+    for (method, space), n in counts.items():
+        table.add_row(method, space, str(n))
+    console.print(table)
+    seconds, unknown = plan.estimate(missing, results)
+    text = f"about {seconds / jobs / 60:.1f} minutes on {jobs} process{'es' if jobs > 1 else ''}"
+    if unknown:
+        text += f", without {unknown} runs of which this folder has no earlier example on this processor"
+    console.print(f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done; the rest takes {text}", highlight=False)
+
+
+def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
+    done = pd.DataFrame([
+        {"space": r.spec.space, "method": r.spec.method, "accuracy": r.final["cifar10_test"]}
+        for r in records
+        if r.status is Status.DONE
+    ])  # fmt: skip
+    if len(done):
+        table = Table("space", "method", "n", "CIFAR-10 test %, mean ± sd (ddof 1)")
+        for (space, method), values in done.groupby(["space", "method"], sort=False)["accuracy"]:
+            spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
+            table.add_row(space, method, str(len(values)), f"{values.mean():.2f}{spread}")
+        console.print(table)
+    failed = [r for r in records if r.status is not Status.DONE]
+    for record in failed:
+        last = record.message.strip().splitlines()[-1] if record.message.strip() else ""
+        console.print(f"[red]{record.status}[/red] {record.spec.label}: {last}", highlight=False)
+    console.print(f"{len(records) - len(failed)} runs done, {len(failed)} failed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
