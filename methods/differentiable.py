@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.images import epoch_batches
+from benchmarks.images import Augmentation, epoch_batches
 from benchmarks.spaces import Architecture
 from benchmarks.spec import Diverged, Method, SearchProblem, Trace
 from methods import measurements, supernets
@@ -80,7 +80,7 @@ class DifferentiableSearch(Method):
                 space,
                 channels=budget.channels,
                 cells_per_stage=budget.cells_per_stage,
-                classes=problem.images.classes,
+                classes=len(problem.images.classes),
                 track_running_stats=config.track_running_stats,
             )
         start = torch.randn(space.parameters, generator=problem.seeds.generator("alpha")) * ALPHA_SCALE
@@ -181,7 +181,7 @@ class DifferentiableSearch(Method):
                 images.train_labels if split == "train" else images.valid_labels,
                 batch_size=budget.batch_size,
                 generator=self.problem.seeds.generator(f"{split} batches", epoch),
-                augmentation=images.augmentation(padding=budget.padding, flip=budget.flip),
+                augmentation=Augmentation(padding=budget.padding, flip=budget.flip),
                 mean=images.mean,
                 std=images.std,
             ),
