@@ -1,0 +1,99 @@
+"""NAS-Bench-1Shot1 (Zela et al., ICLR 2020): the graphs of NAS-Bench-101 that lie in three cell search spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from benchmarks.errors import UserError
+from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
+from benchmarks.ground_truth.storage import StoredTable
+from benchmarks.ground_truth.table import GroundTruth
+
+if TYPE_CHECKING:
+    from benchmarks.ground_truth.table import Many
+    from benchmarks.spaces.nas_bench_1shot1 import NASBench1Shot1
+    from benchmarks.spaces.space import Architecture
+
+SPACES = (1, 2, 3)
+IMAGES = 9_984
+"""Validation and test images that NAS-Bench-101 counts: 39 batches of 256 out of 10,000."""
+
+
+class NASBench1Shot1Table(GroundTruth):
+    """One space of NAS-Bench-1Shot1: a row is a distinct graph of the space, sorted by module hash.
+
+    Several encodings are the same graph; populations and expectations weigh each graph by its encodings.
+    """
+
+    headline: ClassVar[Mapping[str, Measure]] = {
+        f"{Dataset.CIFAR10}_{split}": Measure(Dataset.CIFAR10, split, 108, Mean())
+        for split in (Split.VALID, Split.TEST)
+    }
+
+    def __init__(self, stored: StoredTable, space: int) -> None:
+        """Bind the table to space 1, 2 or 3. Raises ``UserError`` for a table without the space's columns."""
+        encodings = f"encodings_s{space}"
+        missing = {"hash", encodings} - set(stored.data.column_names)
+        if missing:
+            raise UserError(f"{stored.path} lacks the column {missing.pop()}: build or import the table again")
+        counts = stored.column(encodings)
+        rows = np.flatnonzero(counts)
+        super().__init__(stored, rows)
+        self._space_number = space
+        self._weights = counts[rows].astype(np.int64)
+        self._found: dict[Architecture, int] = {}
+
+    @property
+    def name(self) -> str:
+        """For instance ``nas-bench-1shot1-s1``."""
+        return f"nas-bench-1shot1-s{self._space_number}"
+
+    @cached_property
+    def space(self) -> NASBench1Shot1:
+        """The space, which turns an encoding into a module hash (imports torch on first use)."""
+        from benchmarks.spaces.nas_bench_1shot1 import NASBench1Shot1
+
+        return NASBench1Shot1(self._space_number)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How many encodings of the space are each graph, int64 ``[rows]``."""
+        return self._weights
+
+    @cached_property
+    def hashes(self) -> tuple[bytes, ...]:
+        """Module hash of every row, 16 bytes each, ascending."""
+        return tuple(self._values("hash").tolist())
+
+    @cached_property
+    def _row_of_hash(self) -> dict[bytes, int]:
+        return {module_hash: row for row, module_hash in enumerate(self.hashes)}
+
+    def row_of_hash(self, module_hash: bytes) -> int:
+        """Row of a graph by its NAS-Bench-101 module hash (16 bytes). Raises ``UserError`` outside the space."""
+        try:
+            return self._row_of_hash[module_hash]
+        except KeyError:
+            raise UserError(f"no graph of {self.name} has the module hash {module_hash.hex()}") from None
+
+    def row(self, architecture: Architecture) -> int:
+        """Row of the graph that an encoding builds."""
+        row = self._found.get(architecture)
+        if row is None:
+            self.space.check(architecture)
+            row = self.row_of_hash(self.space.module_hash(architecture))
+            self._found[architecture] = row
+        return row
+
+    def rows(self, architectures: Many) -> np.ndarray:
+        """Rows of many encodings (integers ``[n, groups]``)."""
+        given = architectures.tolist() if isinstance(architectures, np.ndarray) else architectures
+        return np.fromiter((self.row(tuple(a)) for a in given), np.int64)
+
+    def key(self, row: int) -> str:
+        """Module hash in hex."""
+        return self.hashes[row].hex()
