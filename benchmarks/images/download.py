@@ -67,7 +67,8 @@ def _fetch(partial: Path, release: Release) -> None:
         try:
             _transfer(partial, release.url)
         except (OSError, http.client.HTTPException) as error:
-            raise UserError(f"download of {release.url} failed ({error}): run the command again to go on") from None
+            reason = str(error).strip("<>")
+            raise UserError(f"download of {release.url} failed ({reason}): run the command again to go on") from None
         if _md5_of(partial) != release.archive_md5:
             partial.unlink()
             raise UserError(f"{release.url} gave a file with a wrong checksum, now removed: run the command again")
