@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from benchmarks.errors import UserError
+from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 from benchmarks.ground_truth.storage import StoredTable
 from benchmarks.ground_truth.table import GroundTruth
@@ -39,13 +40,12 @@ class NASBench1Shot1Table(GroundTruth):
         encodings = f"encodings_s{space}"
         missing = {"hash", encodings} - set(stored.data.column_names)
         if missing:
-            raise UserError(f"{stored.path} lacks the column {missing.pop()}: build or import the table again")
-        counts = stored.column(encodings)
-        rows = np.flatnonzero(counts)
-        super().__init__(stored, rows)
+            raise UserError(f"{stored.path} lacks the column {min(missing)}: build or import the table again")
         self._space_number = space
-        self._weights = counts[rows].astype(np.int64)
-        self._found: dict[Architecture, int] = {}
+        super().__init__(Columns(stored, self.name, np.flatnonzero(stored.column(encodings))))
+        self._weights = self._columns.values(encodings).astype(np.int64)
+        # Hashing a graph takes far longer than the look-up, and a search asks for the same few again and again.
+        self._remembered_row = lru_cache(maxsize=1 << 16)(self._find_row)
 
     @property
     def name(self) -> str:
@@ -67,7 +67,7 @@ class NASBench1Shot1Table(GroundTruth):
     @cached_property
     def hashes(self) -> tuple[bytes, ...]:
         """Module hash of every row, 16 bytes each, ascending."""
-        return tuple(self._values("hash").tolist())
+        return tuple(self._columns.values("hash").tolist())
 
     @cached_property
     def _row_of_hash(self) -> dict[bytes, int]:
@@ -82,12 +82,11 @@ class NASBench1Shot1Table(GroundTruth):
 
     def row(self, architecture: Architecture) -> int:
         """Row of the graph that an encoding builds."""
-        row = self._found.get(architecture)
-        if row is None:
-            self.space.check(architecture)
-            row = self.row_of_hash(self.space.module_hash(architecture))
-            self._found[architecture] = row
-        return row
+        return self._remembered_row(architecture)
+
+    def _find_row(self, architecture: Architecture) -> int:
+        self.space.check(architecture)
+        return self.row_of_hash(self.space.module_hash(architecture))
 
     def rows(self, architectures: Many) -> np.ndarray:
         """Rows of many encodings (integers ``[n, groups]``)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from benchmarks.errors import UserError
+from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 from benchmarks.ground_truth.storage import StoredTable
 from benchmarks.ground_truth.table import GroundTruth
@@ -50,7 +51,7 @@ class NASBench201Table(GroundTruth):
     }
 
     def __init__(self, stored: StoredTable) -> None:
-        super().__init__(stored)
+        super().__init__(Columns(stored, self.name))
         order = official_order()
         if "operations" not in stored.data.column_names or not np.array_equal(
             stored.column("operations"), operation_codes(order)
