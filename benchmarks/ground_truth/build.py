@@ -83,7 +83,10 @@ def build_201(facts: Path, path: Path) -> StoredTable:
         meaning = f"correct of {images} images" + (", summed over the trainings" if mean else "")
         add(measure.column, _counts(source[origin] / 100 * images * trainings, origin), origin, meaning)
     for short, dataset in _DATASETS.items():
-        for cost, what in (("params", "trainable parameters"), ("flops", "multiply-accumulates of one image")):
+        for cost, what in (
+            ("params", "trainable parameters"),
+            ("flops", "FLOPs of one image as the benchmark counts them"),
+        ):
             add(f"{cost}_{dataset}", _counts(source[f"{cost}_{short}"] * 1e6, cost), f"{cost}_{short}", what)
     for short, training in {"c10valid": "cifar10-valid", **_DATASETS}.items():
         add(f"time_{training}_200", pa.array(source[f"time200_{short}"]), f"time200_{short}", "seconds of one training")

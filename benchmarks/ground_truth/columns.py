@@ -119,8 +119,8 @@ class Columns:
             counts = [f"{r.label} for {n:,}" for r, n in zip(singles, held.sum(axis=0), strict=True) if n]
             raise UserError(
                 f"the {self._space} table lacks a trained seed of {name} for {lacking:,} of the {len(rows):,} "
-                f"architectures asked for: held are {', '.join(counts) or 'no single trainings'}; ask for one reduction of "
-                f"{', '.join(r.label for r in self._held[name])}"
+                f"architectures asked for: held are {', '.join(counts) or 'no single trainings'}; ask for one "
+                f"reduction of {', '.join(r.label for r in self._held[name])}"
             )
         return values
 

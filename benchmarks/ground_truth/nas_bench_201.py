@@ -61,6 +61,7 @@ class NASBench201Table(GroundTruth):
                 "official index: build or import the table again"
             )
         self._order = order.astype(np.int8)
+        self._order.flags.writeable = False
         self._row_at = np.empty(ARCHITECTURES, np.int32)
         self._row_at[order @ _RADIX] = np.arange(ARCHITECTURES, dtype=np.int32)
 

@@ -61,9 +61,7 @@ def best_of(values: np.ndarray, draws: int, *, score: np.ndarray, weights: np.nd
     if draws < 1:
         raise UserError(f"cannot take the best of {draws} draws: choose 1 or more")
     if not np.isfinite(values).all() or np.isnan(score).any():
-        raise UserError(
-            f"the best of {draws} draws by {choice} needs every value and score of the space: some are missing"
-        )
+        raise UserError(f"the best of {draws} draws by {choice} needs every value and score, and some are missing")
     _, tie = np.unique(score, return_inverse=True)
     mass = np.bincount(tie, weights)
     at_most = np.cumsum(mass) / mass.sum()

@@ -122,20 +122,12 @@ def write(path: Path, columns: Mapping[str, np.ndarray | pa.Array], provenance: 
         "sha256": _digest(table, provenance),
     }
     table = table.replace_schema_metadata({_FOOTER: json.dumps(footer, sort_keys=True).encode()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", compression_level=19, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        _write_atomically(path, table)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror or error}): choose a writable folder with space"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path} ({reason}): choose a writable folder with space") from None
     return read(path)
 
 
@@ -169,6 +161,18 @@ def read(path: Path) -> StoredTable:
     if problem := _contradiction(table, provenance):
         raise UserError(f"{path} has the wrong columns ({problem}): {_MEND}")
     return StoredTable(provenance, table, digest, path)
+
+
+def _write_atomically(path: Path, table: pa.Table) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(table, file, compression="zstd", compression_level=19, write_page_checksum=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _provenance(fields: dict[str, Any]) -> Provenance:
