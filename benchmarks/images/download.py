@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -109,8 +109,8 @@ def _unpack(archive: Path, target: Path, release: Release) -> None:
         try:
             with tarfile.open(archive, "r:gz") as tar:
                 for member in tar:
-                    parent, _, name = member.name.rpartition("/")
-                    source = tar.extractfile(member) if parent == FOLDER and name in release.md5 else None
+                    name = PurePosixPath(member.name).name
+                    source = tar.extractfile(member) if name in release.md5 else None
                     if source is not None:
                         with (folder / name).open("wb") as file:
                             shutil.copyfileobj(source, file)
