@@ -1,0 +1,44 @@
+"""Number of linear regions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.proxies.probe import SMALLEST_IMAGE, Probe
+
+CROPS = 1000
+"""Inputs that are told apart."""
+
+
+def linear_regions(probe: Probe) -> float:
+    """Among 1,000 small crops of the images, how many switch the network's ReLUs in a way of their own.
+
+    Source: Chen et al., ICLR 2021 (TE-NAS, arXiv 2102.11535), after Xiong et al., ICML 2020.
+    Weights: as the caller initialised them. Wide networks tell all crops apart and the score saturates at 1,000; TE-NAS
+    counts on a network of one channel and one cell a stage.
+    Batch: crops of 4 x 4 pixels (TE-NAS: 3 x 3, which the reductions of NAS-Bench-201 do not halve evenly) at random
+    places of random images; labels and loss are not used; batch norm on, with batch statistics.
+    Precision: float32 pass, exact count.
+    Direction: larger is better; at least 1.
+    """
+    size, (count, _, height, width) = SMALLEST_IMAGE, probe.images.shape
+
+    def draw(choices: int) -> Tensor:
+        return torch.randint(choices, (CROPS,), generator=probe.generator)
+
+    window = torch.arange(size)
+    rows = draw(height - size + 1)[:, None, None] + window[:, None]
+    columns = draw(width - size + 1)[:, None, None] + window
+    crops = probe.images[draw(count)[:, None, None], :, rows, columns].movedim(-1, 1)
+
+    replica = probe.replica()
+    patterns: list[Tensor] = []
+    for module in replica.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda _m, _i, output: patterns.append((output > 0).flatten(1)))
+    with torch.no_grad():
+        replica(crops)
+    if not patterns:
+        return 1.0
+    return float(len({row.tobytes() for row in torch.cat(patterns, 1).numpy()}))

@@ -1,0 +1,126 @@
+"""The closed form of 'best score of n draws' against enumeration and simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.zero_cost import best_of_draws, correlation, selection_probabilities, simulate, small_spread
+from benchmarks.errors import UserError
+
+
+def enumerate_draws(scores: list[float], draws: int, weights: list[float]) -> np.ndarray:
+    """Every sequence of draws, its probability, and its best-scored draws with equal shares."""
+    share = np.array(weights) / sum(weights)
+    probability = np.zeros(len(scores))
+    for drawn in itertools.product(range(len(scores)), repeat=draws):
+        top = max(scores[i] for i in drawn)
+        best = [i for i in drawn if scores[i] == top]
+        for i in best:
+            probability[i] += np.prod(share[list(drawn)]) / len(best)
+    return probability
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    table=st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5, 1e66]), st.integers(1, 4)), min_size=1, max_size=5),
+    draws=st.integers(1, 4),
+)
+def test_equals_enumeration_with_ties_and_weights(table, draws):
+    scores, weights = [list(column) for column in zip(*table, strict=True)]
+    found = selection_probabilities(scores, draws, weights)
+    np.testing.assert_allclose(found, enumerate_draws(scores, draws, weights), atol=1e-12)
+    np.testing.assert_allclose(found.sum(), 1, atol=1e-12)
+
+
+def test_hand_computed_moments():
+    # Two draws of three: the worst is chosen in 1 of 9 cases, the middle in 3, the best in 5.
+    found = best_of_draws([1, 2, 3], [[90.0], [60.0], [30.0]], 2)
+    mean = (90 + 3 * 60 + 5 * 30) / 9
+    sd = np.sqrt((90**2 + 3 * 60**2 + 5 * 30**2) / 9 - mean**2)
+    assert found.mean == pytest.approx((mean,))
+    assert found.sd == pytest.approx((sd,))
+
+
+def test_one_draw_is_the_population():
+    rng = np.random.default_rng(0)
+    accuracies = rng.random((50, 3))
+    found = best_of_draws(rng.integers(0, 5, 50), accuracies, 1)
+    assert found.mean == pytest.approx(tuple(accuracies.mean(0)))
+    assert found.sd == pytest.approx(tuple(accuracies.std(0)))
+
+
+def test_seeds_are_a_mixture():
+    scores = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    mixture = np.mean([selection_probabilities(row, 4) for row in scores], axis=0)
+    np.testing.assert_allclose(selection_probabilities(scores, 4), mixture)
+
+
+def test_what_is_not_a_number_ranks_last():
+    np.testing.assert_allclose(
+        selection_probabilities([np.nan, -np.inf, 1.0, -5.0], 3), selection_probabilities([0, 0, 2, 1], 3)
+    )
+
+
+def test_simulation_agrees():
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 6, (2, 30)).astype(float)
+    weights = rng.integers(1, 5, 30)
+    probability = selection_probabilities(scores, 5, weights)
+    trials = 20_000
+    counts = np.bincount(simulate(scores, 5, trials, rng, weights), minlength=30)
+    sd = np.sqrt(trials * probability * (1 - probability))
+    assert (np.abs(counts - trials * probability) <= 5 * sd + 1e-9).all()
+
+
+def test_small_spread_has_a_known_value():
+    # One draw of {0, 1}: the sd of 4 runs is 0 if they all agree, which has probability 1/8.
+    found = small_spread(
+        [0, 1], [[0.0, 5.0], [1.0, 5.0]], 1, [0.0, 0.0], ddof=1, rng=np.random.default_rng(2), simulations=40_000
+    )
+    assert found.each[0].low < 1 / 8 < found.each[0].high
+    assert found.each[1].estimate == 1
+    assert found.jointly == found.each[0]
+
+
+def test_small_spread_is_rarer_with_ddof_1():
+    rng = np.random.default_rng(3)
+    scores, accuracies = rng.random(200), rng.random((200, 2))
+    spread = [
+        small_spread(
+            scores, accuracies, 3, [0.2, 0.2], ddof=ddof, rng=np.random.default_rng(4), simulations=20_000
+        ).jointly
+        for ddof in (0, 1)
+    ]
+    assert spread[1].high < spread[0].low
+
+
+def test_correlation_of_known_values():
+    found = correlation([1, 2, 3, 4, np.nan], [1.0, 3.0, 2.0, 4.0, 0.5])
+    assert (found.spearman, found.kendall, found.n) == (pytest.approx(0.9), pytest.approx(0.8), 5)
+    assert correlation([1, 2, 3], [1.0, np.nan, 3.0]).n == 2
+    assert correlation([1e-300, 1e300, np.inf], [1.0, 2.0, 3.0]).spearman == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: selection_probabilities([], 1), "expected scores"),
+        (lambda: selection_probabilities([1, 2], 0), "best of 0 draws"),
+        (lambda: selection_probabilities([1, 2], 1, [1]), "2 weights"),
+        (lambda: selection_probabilities([1, 2], 1, [0, 0]), "2 weights"),
+        (lambda: best_of_draws([1, 2], [1.0, np.nan], 1), "missing values"),
+        (lambda: best_of_draws([1, 2], [1.0], 1), "expected finite accuracies"),
+        (lambda: small_spread([1], [1.0], 1, [1, 2], ddof=0, rng=np.random.default_rng()), "1 data sets, got 2"),
+        (lambda: small_spread([1], [1.0], 1, [1], ddof=4, rng=np.random.default_rng()), "ddof"),
+        (lambda: correlation([1, 2], [1.0]), "shapes"),
+    ],
+)
+def test_bad_input_is_one_line(call, said):
+    with pytest.raises(UserError, match=said) as caught:
+        call()
+    assert "\n" not in str(caught.value)
