@@ -12,7 +12,7 @@ from benchmarks.errors import UserError
 from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 from benchmarks.ground_truth.storage import StoredTable
-from benchmarks.ground_truth.table import GroundTruth
+from benchmarks.ground_truth.table import GroundTruth, as_matrix
 
 if TYPE_CHECKING:
     from benchmarks.ground_truth.table import Many
@@ -90,8 +90,8 @@ class NASBench1Shot1Table(GroundTruth):
 
     def rows(self, architectures: Many) -> np.ndarray:
         """Rows of many encodings (integers ``[n, groups]``)."""
-        given = architectures.tolist() if isinstance(architectures, np.ndarray) else architectures
-        return np.fromiter((self.row(tuple(a)) for a in given), np.int64)
+        given = as_matrix(architectures, len(self.space.groups), self.name)
+        return np.fromiter((self.row(tuple(architecture)) for architecture in given.tolist()), np.int64, len(given))
 
     def key(self, row: int) -> str:
         """Module hash in hex."""

@@ -13,7 +13,7 @@ from benchmarks.errors import UserError
 from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 from benchmarks.ground_truth.storage import StoredTable
-from benchmarks.ground_truth.table import GroundTruth
+from benchmarks.ground_truth.table import GroundTruth, as_matrix
 
 if TYPE_CHECKING:
     from benchmarks.ground_truth.table import Many
@@ -95,14 +95,8 @@ class NASBench201Table(GroundTruth):
 
     def rows(self, architectures: Many) -> np.ndarray:
         """Official indices of many architectures (integers ``[n, 6]``, 0 to 4)."""
-        given = np.asarray(architectures)
-        if given.size == 0:
-            return np.empty(0, np.int32)
-        if given.ndim != 2 or given.shape[1] != EDGES or given.dtype.kind not in "iu":
-            raise UserError(
-                f"expected integers of shape [n, {EDGES}] for nas-bench-201, got {given.dtype} {list(given.shape)}"
-            )
-        if given.min() < 0 or given.max() >= OPERATIONS:
+        given = as_matrix(architectures, EDGES, self.name)
+        if given.size and (given.min() < 0 or given.max() >= OPERATIONS):
             raise UserError(f"operations of nas-bench-201 are 0 to 4, got {given.min()} to {given.max()}")
         return np.asarray(self._row_at[given @ _RADIX])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, overload
 
 import numpy as np
 
-from benchmarks.errors import one_of
+from benchmarks.errors import UserError, one_of
 from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import AllSeeds, Cost, Dataset, Measure, Reduction, Split
 
@@ -242,6 +242,21 @@ class GroundTruth(ABC):
     def _headline_optima(self) -> dict[str, float | None]:
         columns = self._headline_columns.items()
         return {name: float(c.max()) if bool(np.isfinite(c).all()) else None for name, c in columns}
+
+
+def as_matrix(architectures: Many, groups: int, space: str) -> np.ndarray:
+    """Many architectures as integers ``[n, groups]``. Raises ``UserError`` for another shape or type."""
+    try:
+        matrix = np.asarray(architectures)
+    except ValueError:
+        raise UserError(f"architectures of {space} must all have {groups} decisions") from None
+    if matrix.size == 0:
+        return np.empty((0, groups), np.int64)
+    if matrix.ndim != 2 or matrix.shape[1] != groups or matrix.dtype.kind not in "iu":
+        raise UserError(
+            f"expected integers of shape [n, {groups}] for {space}, got {matrix.dtype} of shape {list(matrix.shape)}"
+        )
+    return matrix
 
 
 def _known(values: np.ndarray, row: int) -> float | None:

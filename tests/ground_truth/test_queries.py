@@ -145,12 +145,16 @@ def test_a_tuple_that_is_no_architecture(nb201: NASBench201Table, architecture: 
         np.ones(6, int),
         np.ones((2, 6)),
         [1, 1, 1, 1, 1, 1],
+        [(1,) * 6, (1,) * 5],
         np.full((1, 6), 5),
         np.full((1, 6), -1),
     ],
 )
 def test_an_array_that_holds_no_architectures(nb201: NASBench201Table, architectures: Any) -> None:
-    with pytest.raises(UserError, match=r"expected integers of shape \[n, 6\]|operations of nas-bench-201 are 0 to 4"):
+    with pytest.raises(
+        UserError,
+        match=r"expected integers of shape \[n, 6\]|must all have 6 decisions|operations of nas-bench-201 are 0 to 4",
+    ):
         nb201.accuracy(architectures, reduction=Mean(), **C10_TEST)
 
 
