@@ -1,0 +1,74 @@
+"""Modules of NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635): graphs, pruning, the official hash.
+
+A module is an acyclic graph of at most 7 vertices, vertex 0 the input and the last the output, with an operation on each
+vertex between them. ``matrix[x, y]`` is 1 for an edge from x to y, x < y.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.errors import UserError, one_of
+
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+"""In the order that the official hash numbers them."""
+Matrix = npt.NDArray[np.uint8]
+
+
+def check(matrix: Matrix, operations: Sequence[str]) -> None:
+    """Raise ``UserError`` unless the matrix is square and upper triangular and there is an operation a vertex between."""
+    n = len(matrix)
+    if matrix.shape != (n, n) or n < 2 or np.tril(matrix).any() or not np.isin(matrix, (0, 1)).all():
+        raise UserError("a module needs a square upper triangular matrix of 0 and 1, of at least 2 vertices")
+    if len(operations) != n - 2:
+        raise UserError(f"a module of {n} vertices needs {n - 2} operations between input and output, got {len(operations)}")
+    for name in operations:
+        if name not in OPERATIONS:
+            raise one_of("operation", name, OPERATIONS)
+
+
+def prune(matrix: Matrix, operations: Sequence[str]) -> tuple[Matrix, tuple[str, ...]]:
+    """Drop vertices that no path from input to output passes, as the benchmark does before training.
+
+    Raises:
+        UserError: the output cannot be reached from the input.
+    """
+    check(matrix, operations)
+    n = len(matrix)
+    forward, backward = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    forward[0] = backward[n - 1] = True
+    for vertex in range(1, n):
+        forward[vertex] = (matrix[:vertex, vertex].astype(bool) & forward[:vertex]).any()
+    for vertex in range(n - 2, -1, -1):
+        backward[vertex] = (matrix[vertex, vertex + 1 :].astype(bool) & backward[vertex + 1 :]).any()
+    keep = np.flatnonzero(forward & backward)
+    if not forward[n - 1]:
+        raise UserError("the module's output cannot be reached from its input")
+    return matrix[np.ix_(keep, keep)], tuple(operations[v - 1] for v in keep[1:-1])
+
+
+def module_hash(matrix: Matrix, operations: Sequence[str]) -> str:
+    """The official hash of a pruned module: 32 hex digits, equal for isomorphic modules.
+
+    Vertices start from (out-degree, in-degree, label), then take in the sorted hashes of their neighbours as many times
+    as there are vertices (the benchmark's ``graph_util``).
+    """
+    n = len(matrix)
+    labels = [-1, *(OPERATIONS.index(name) for name in operations), -2]
+    sources = [np.flatnonzero(matrix[:, v]).tolist() for v in range(n)]
+    targets = [np.flatnonzero(matrix[v]).tolist() for v in range(n)]
+    marks = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in range(n)]
+    for _ in range(n):
+        marks = [
+            _md5("|".join(("".join(sorted(marks[w] for w in sources[v])), "".join(sorted(marks[w] for w in targets[v])), marks[v])))
+            for v in range(n)
+        ]
+    return _md5(str(sorted(marks)))
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

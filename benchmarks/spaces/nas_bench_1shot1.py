@@ -1,0 +1,126 @@
+"""NAS-Bench-1Shot1 (Zela, Siems, Hutter; ICLR 2020; arXiv 2001.10422): three one-shot spaces inside NAS-Bench-101.
+
+A cell has choice nodes that each apply one of three operations to the sum of a fixed number of earlier nodes, and an
+output that concatenates a fixed number of nodes. Nodes are numbered from 1; 0 is the input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from benchmarks.errors import UserError, one_of
+from benchmarks.spaces import nas_bench_101
+from benchmarks.spaces.nas_bench_101 import OPERATIONS, Matrix
+from benchmarks.spaces.nas_bench_101_network import NASBench101Network
+from benchmarks.spaces.space import Architecture, ParameterGroup, SearchSpace
+
+PARENTS: dict[int, tuple[tuple[int, ...], int]] = {
+    1: ((1, 2, 2, 2), 2),
+    2: ((1, 1, 2, 2), 3),
+    3: ((1, 1, 1, 2, 2), 2),
+}
+"""For each space: parents of every choice node, parents of the output (the paper's Table 1)."""
+
+_NODE = re.compile(r"([a-z0-9-]+)\(([0-9,]+)\)")
+
+
+class NASBench1Shot1(SearchSpace):
+    """Space 1, 2 or 3. Decisions: the operation of each choice node, then the inputs of every node that has a choice."""
+
+    def __init__(self, number: int) -> None:
+        if number not in PARENTS:
+            raise one_of("NAS-Bench-1Shot1 space", number, PARENTS)
+        self.number = number
+        self.name = f"nas-bench-1shot1-s{number}"
+        self.parents, self.output_parents = PARENTS[number]
+        self.choice_nodes = len(self.parents)
+        wanted = (*self.parents, self.output_parents)
+        self._targets = tuple(
+            target for target, picks in enumerate(wanted, start=1) if picks < target
+        )  # node t has t candidates, 0 to t - 1; where it takes all of them nothing is decided
+        self.groups = (
+            *(ParameterGroup(f"operation of node {i}", "operation", OPERATIONS) for i in range(1, self.choice_nodes + 1)),
+            *(ParameterGroup(self._group_name(t), "input", self._candidates(t), wanted[t - 1]) for t in self._targets),
+        )
+
+    def _group_name(self, target: int) -> str:
+        return "inputs of the output" if target > self.choice_nodes else f"inputs of node {target}"
+
+    @staticmethod
+    def _candidates(target: int) -> tuple[str, ...]:
+        return ("input", *(f"node {i}" for i in range(1, target)))
+
+    def operations_and_inputs(self, architecture: Architecture) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+        """Operation names of the choice nodes, and the inputs of every choice node and of the output."""
+        kept = self.kept(architecture)
+        decided = dict(zip(self._targets, kept[self.choice_nodes :], strict=True))
+        inputs = tuple(decided.get(t, tuple(range(t))) for t in range(1, self.choice_nodes + 2))
+        return tuple(OPERATIONS[subset[0]] for subset in kept[: self.choice_nodes]), inputs
+
+    def encode(self, architecture: Architecture) -> str:
+        """Node after node its operation and inputs: ``conv3x3-bn-relu(0)|maxpool3x3(0,1)|...|output(2,4)``."""
+        names, inputs = self.operations_and_inputs(architecture)
+        return "|".join(
+            f"{name}({','.join(map(str, sources))})" for name, sources in zip((*names, "output"), inputs, strict=True)
+        )
+
+    def decode(self, text: str) -> Architecture:
+        """Inverse of ``encode``."""
+        terms = [_NODE.fullmatch(term) for term in text.split("|")]
+        if len(terms) != self.choice_nodes + 1 or not all(terms) or terms[-1][1] != "output":  # type: ignore[index]
+            raise UserError(
+                f"{text!r} is no string of {self.name}: expected {self.choice_nodes} times operation(inputs), "
+                "then output(inputs), separated by |"
+            )
+        found = [(term[1], tuple(int(n) for n in term[2].split(",") if n)) for term in terms if term]
+        for name, _ in found[:-1]:
+            if name not in OPERATIONS:
+                raise one_of(f"operation in {text!r}", name, OPERATIONS)
+        by_target = {self._group_name(t): found[t - 1][1] for t in self._targets}
+        for target, (_, sources) in enumerate(found, start=1):
+            if target not in self._targets and sources != tuple(range(target)):
+                raise UserError(f"{self._group_name(target)} of {self.name} are {tuple(range(target))}, got {sources}")
+        decisions = [OPERATIONS.index(name) for name, _ in found[:-1]]
+        for group in self.groups[self.choice_nodes :]:
+            if by_target[group.name] not in group.subsets:
+                raise UserError(
+                    f"{group.name} in {text!r} must be {group.picks} increasing numbers below {group.size}"
+                )
+            decisions.append(group.subsets.index(by_target[group.name]))
+        return tuple(decisions)
+
+    def module(self, architecture: Architecture) -> tuple[Matrix, tuple[str, ...]]:
+        """Adjacency matrix and operations, before pruning, as NAS-Bench-101 takes them: 7 vertices.
+
+        Spaces 1 and 2 have four choice nodes; the fifth of NAS-Bench-101 is unconnected and a 1x1 convolution there.
+        """
+        names, inputs = self.operations_and_inputs(architecture)
+        matrix = np.zeros((7, 7), dtype=np.uint8)
+        for target, sources in enumerate(inputs, start=1):
+            matrix[list(sources), target if target <= self.choice_nodes else 6] = 1
+        return matrix, (*names, *["conv1x1-bn-relu"] * (5 - self.choice_nodes))
+
+    def module_hash(self, architecture: Architecture) -> str:
+        """The NAS-Bench-101 hash of the pruned module, 32 hex digits."""
+        return nas_bench_101.module_hash(*nas_bench_101.prune(*self.module(architecture)))
+
+    def canonical(self, architecture: Architecture) -> str:
+        """``module_hash``."""
+        return self.module_hash(architecture)
+
+    def operation_counts(self, architecture: Architecture) -> Mapping[str, int]:
+        """Operations of all choice nodes, whether or not they reach the output."""
+        counts = Counter(self.operations_and_inputs(architecture)[0])
+        return {name: counts[name] for name in OPERATIONS}
+
+    def network(self, architecture: Architecture, *, channels: int, cells_per_stage: int, classes: int) -> nn.Module:
+        """The NAS-Bench-101 network (128 channels, 3 cells a stage there) of the pruned module."""
+        matrix, operations = nas_bench_101.prune(*self.module(architecture))
+        return NASBench101Network(
+            matrix, operations, channels=channels, cells_per_stage=cells_per_stage, classes=classes
+        )
