@@ -1,0 +1,9 @@
+"""Architecture optimizers: what is known about the architecture parameters, and how a gradient changes it."""
+
+from __future__ import annotations
+
+from methods.optimizers.adam import Adam, AdamConfig
+from methods.optimizers.optimizer import ArchitectureOptimizer
+from methods.optimizers.vadam import VAdam, VAdamConfig
+
+__all__ = ["Adam", "AdamConfig", "ArchitectureOptimizer", "VAdam", "VAdamConfig"]
