@@ -18,7 +18,7 @@ from benchmarks.spec import Budget, SearchProblem, Trace
 from methods.curvature import curvature as exact_curvature
 from methods.curvature import discretisation_gap, noise_effect, summary
 from methods.gradients import Batch, frozen
-from methods.relaxations import entropies, softmax
+from methods.relaxations import entropies
 
 if TYPE_CHECKING:
     from methods.differentiable import DifferentiableSearch
@@ -27,6 +27,8 @@ DIVERSITY_DRAWS = 100
 """Draws of the posterior that distinct architectures are counted in, as many as BaLeNAS-TF scores."""
 HESSIAN_DRAWS = 4
 """Draws that the posterior average of the Hessian is taken over."""
+NOISE_PAIRS = 16
+"""Antithetic pairs of draws that E_q[L] - L(mu) is measured with."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
                 functional.one_hot(torch.tensor(decision), group.size).to(mean)
                 for group, decision in zip(space.groups, search.architecture(), strict=True)
             ])  # fmt: skip
-            gap = discretisation_gap(loss_of_weights, at_mean, softmax(mean, space.sizes), kept)
+            gap = discretisation_gap(loss_of_weights, at_mean, kept)
             trace |= {"gap_measured": gap.measured, "gap_first_order": gap.first_order, "gap_second_order": gap.second_order}
         if bool((sigma > 0).any()) and posterior_hessian_is_due(search.problem.budget, epoch):
             draws = optimizer.draw(HESSIAN_DRAWS, search.problem.seeds.generator("hessian draws", epoch))
@@ -138,7 +140,7 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
             slope = torch.stack([part.g_alpha for part in parts]).mean(0)
             trace |= {f"hessian_posterior_{k}": v for k, v in summary(average, slope).items()}
     if bool((sigma > 0).any()):
-        draws = optimizer.draw(DIVERSITY_DRAWS, search.problem.seeds.generator("noise draws", epoch))
+        draws = optimizer.draw(NOISE_PAIRS, search.problem.seeds.generator("noise draws", epoch))
 
         def loss_of_alpha(alpha: Tensor) -> Tensor:
             return loss_of_weights(search.relax(alpha))

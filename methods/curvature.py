@@ -1,0 +1,164 @@
+"""Exact second-order information of a loss in the architecture parameters.
+
+A supernet's loss is a function of the operation weights p, and p = softmax(alpha) group by group. The Hessian is taken in
+p, where alternatives that the network never computes (``none``) have zero rows that cost nothing, and carried over to
+alpha by the chain rule, exactly:
+
+    H_alpha = J' H_p J + sum_k (dL/dp_k) d2p_k/dalpha2,    J = dp/dalpha
+
+Every row of H_p is a Hessian-vector product by double backward; all rows go through one vectorised backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.relaxations import softmax
+
+Loss = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Loss, gradients and Hessians at one point.
+
+    Attributes:
+        loss: the loss in nats.
+        p: operation weights, shape ``[d]``.
+        g_p: gradient in p, shape ``[d]``.
+        h_p: Hessian in p, shape ``[d, d]``.
+        g_alpha: gradient in alpha, shape ``[d]``.
+        h_alpha: Hessian in alpha, shape ``[d, d]``; each group's all-ones vector is a null direction.
+    """
+
+    loss: float
+    p: Tensor
+    g_p: Tensor
+    h_p: Tensor
+    g_alpha: Tensor
+    h_alpha: Tensor
+
+
+def curvature(loss_of_weights: Loss, alpha: Tensor, sizes: Sequence[int], *, used: Tensor | None = None) -> Curvature:
+    """The exact Hessian at ``alpha``.
+
+    Args:
+        loss_of_weights: operation weights ``[d]`` to a scalar, twice differentiable.
+        alpha: architecture parameters, shape ``[d]``.
+        sizes: parameters of each softmax group.
+        used: which operation weights the network depends on, bool ``[d]``; None for all. Rows of the others are zero.
+    """
+    p = softmax(alpha.detach(), sizes).requires_grad_()
+    loss = loss_of_weights(p)
+    (g_p,) = torch.autograd.grad(loss, p, create_graph=True)
+    eye = torch.eye(len(p), dtype=p.dtype)
+    directions = eye if used is None else eye[used]
+    (rows,) = torch.autograd.grad(g_p, p, directions, is_grads_batched=True)
+    h_p = torch.zeros_like(eye)
+    h_p[slice(None) if used is None else used] = rows
+    h_p = (h_p + h_p.T) / 2  # symmetric up to rounding
+    g_p, p = g_p.detach(), p.detach()
+
+    jacobian = torch.block_diag(*(torch.diag(part) - torch.outer(part, part) for part in p.split(list(sizes))))
+    h_alpha = jacobian @ h_p @ jacobian + _softmax_curvature(p, g_p, sizes)
+    return Curvature(float(loss), p, g_p, h_p, jacobian @ g_p, (h_alpha + h_alpha.T) / 2)
+
+
+def _softmax_curvature(p: Tensor, g: Tensor, sizes: Sequence[int]) -> Tensor:
+    """sum_k g_k d2p_k/dalpha2, block by block: with c = p * (g - <g, p>), it is diag(c) - c p' - p c'."""
+    blocks = []
+    for part, slope in zip(p.split(list(sizes)), g.split(list(sizes)), strict=True):
+        c = part * (slope - slope @ part)
+        blocks.append(torch.diag(c) - torch.outer(c, part) - torch.outer(part, c))
+    return torch.block_diag(*blocks)
+
+
+def summary(hessian: Tensor, gradient: Tensor, *, weight_decay: float = 0.0) -> dict[str, float]:
+    """The numbers that are recorded.
+
+    Args:
+        hessian: symmetric, shape ``[d, d]``.
+        gradient: shape ``[d]``.
+        weight_decay: added to the diagonal, as trackers do that differentiate the regularised loss (RobustDARTS: 1e-3).
+
+    Returns:
+        ``dominant`` (largest eigenvalue, what RobustDARTS plots), ``smallest``, ``spectral_norm`` (largest absolute
+        eigenvalue), ``frobenius_norm``, ``trace`` and ``gradient_norm``.
+    """
+    matrix = hessian.double() + weight_decay * torch.eye(len(hessian), dtype=torch.float64)
+    eigenvalues = torch.linalg.eigvalsh(matrix)
+    return {
+        "dominant": float(eigenvalues[-1]),
+        "smallest": float(eigenvalues[0]),
+        "spectral_norm": float(eigenvalues.abs().max()),
+        "frobenius_norm": float(torch.linalg.matrix_norm(matrix)),
+        "trace": float(matrix.trace()),
+        "gradient_norm": float(gradient.double().norm()),
+    }
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Loss lost by discretising, and the two terms of its expansion in the operation weights.
+
+    Attributes:
+        measured: L(p*) - L(p).
+        first_order: g_p . (p* - p).
+        second_order: (p* - p)' H_p (p* - p) / 2.
+    """
+
+    measured: float
+    first_order: float
+    second_order: float
+
+
+def discretisation_gap(loss_of_weights: Loss, at: Curvature, discrete: Tensor) -> Gap:
+    """What Eq. 2 of BaLeNAS expands, in consistent coordinates and with the first-order term kept.
+
+    Args:
+        loss_of_weights: as in ``curvature``.
+        at: the curvature at the relaxed architecture.
+        discrete: operation weights p* of the discrete one (one-hot groups), shape ``[d]``.
+    """
+    step = discrete - at.p
+    with torch.no_grad():
+        measured = float(loss_of_weights(discrete)) - at.loss
+    return Gap(measured, float(at.g_p @ step), float(step @ at.h_p @ step) / 2)
+
+
+@dataclass(frozen=True)
+class NoiseEffect:
+    """What the posterior's spread adds to the loss.
+
+    Attributes:
+        measured: mean of L(draw) - L(mu) over the draws.
+        standard_error: of that mean.
+        predicted: half the sum of sigma_i^2 H_ii.
+    """
+
+    measured: float
+    standard_error: float
+    predicted: float
+
+
+def noise_effect(loss_of_alpha: Loss, mean: Tensor, sigma: Tensor, hessian: Tensor, draws: Tensor) -> NoiseEffect:
+    """Both sides of Eq. 19 of BaLeNAS, per coordinate: the paper's sigma^2/2 Tr H assumes one sigma for all.
+
+    Draws come in antithetic pairs (mu + e, mu - e), which removes the first-order term from the sampling error.
+
+    Args:
+        loss_of_alpha: architecture parameters ``[d]`` to a scalar.
+        mean: mu, shape ``[d]``.
+        sigma: shape ``[d]``.
+        hessian: in alpha at the mean, shape ``[d, d]``.
+        draws: of the posterior, shape ``[n, d]``, n >= 2.
+    """
+    with torch.no_grad():
+        base = loss_of_alpha(mean)
+        pairs = torch.stack([(loss_of_alpha(draw) + loss_of_alpha(2 * mean - draw)) / 2 - base for draw in draws]).double()
+    error = float(pairs.std() / len(pairs) ** 0.5)
+    return NoiseEffect(float(pairs.mean()), error, float((sigma.square() * hessian.diagonal()).sum() / 2))
