@@ -65,20 +65,20 @@ class NASBench1Shot1Table(GroundTruth):
         return self._weights
 
     @cached_property
-    def hashes(self) -> tuple[bytes, ...]:
-        """Module hash of every row, 16 bytes each, ascending."""
-        return tuple(self._columns.values("hash").tolist())
+    def hashes(self) -> tuple[str, ...]:
+        """Module hash of every row, 32 hex digits each, ascending."""
+        return tuple(raw.hex() for raw in self._columns.values("hash").tolist())
 
     @cached_property
-    def _row_of_hash(self) -> dict[bytes, int]:
+    def _row_of_hash(self) -> dict[str, int]:
         return {module_hash: row for row, module_hash in enumerate(self.hashes)}
 
-    def row_of_hash(self, module_hash: bytes) -> int:
-        """Row of a graph by its NAS-Bench-101 module hash (16 bytes). Raises ``UserError`` outside the space."""
+    def row_of_hash(self, module_hash: str) -> int:
+        """Row of a graph by its NAS-Bench-101 module hash (hex). Raises ``UserError`` outside the space."""
         try:
             return self._row_of_hash[module_hash]
         except KeyError:
-            raise UserError(f"no graph of {self.name} has the module hash {module_hash.hex()}") from None
+            raise UserError(f"no graph of {self.name} has the module hash {module_hash}") from None
 
     def row(self, architecture: Architecture) -> int:
         """Row of the graph that an encoding builds."""
@@ -95,4 +95,4 @@ class NASBench1Shot1Table(GroundTruth):
 
     def key(self, row: int) -> str:
         """Module hash in hex."""
-        return self.hashes[row].hex()
+        return self.hashes[row]

@@ -154,9 +154,10 @@ def read(path: Path) -> StoredTable:
             raise UserError(f"{path} has table schema {footer['schema']}, this suite reads {SCHEMA_VERSION}: {_MEND}")
         provenance = _provenance(footer["provenance"])
         digest = _digest(table, provenance)
+        intact = digest == footer["sha256"]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{path} has a damaged or foreign footer: {_MEND}") from None
-    if digest != footer["sha256"]:
+    if not intact:
         raise UserError(f"{path} does not match its checksum, so it is damaged: {_MEND}")
     if problem := _contradiction(table, provenance):
         raise UserError(f"{path} has the wrong columns ({problem}): {_MEND}")

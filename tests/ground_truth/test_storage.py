@@ -145,7 +145,7 @@ def test_flipped_bits(tmp_path: Path, file: str) -> None:
 def _tampered(path: Path, **changes: object) -> None:
     table = pq.read_table(TABLES / "nas-bench-201.parquet")
     footer = json.loads(table.schema.metadata[storage._FOOTER])
-    footer.update(changes)
+    footer = {key: value for key, value in (footer | changes).items() if value is not None}
     pq.write_table(table.replace_schema_metadata({storage._FOOTER: json.dumps(footer).encode()}), path)
 
 
@@ -155,6 +155,8 @@ def _tampered(path: Path, **changes: object) -> None:
         ({"schema": 99}, "has table schema 99, this suite reads 1"),
         ({"provenance": {"benchmark": "x"}}, "has a damaged or foreign footer"),
         ({"provenance": []}, "has a damaged or foreign footer"),
+        ({"sha256": None}, "has a damaged or foreign footer"),
+        ({"schema": None}, "has a damaged or foreign footer"),
         ({"sha256": "0" * 64}, "does not match its checksum"),
     ],
 )
