@@ -132,8 +132,8 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
         final: the last epoch of each run only; else a row an epoch.
 
     Returns:
-        The trace columns, preceded by ``method, space, seed, tier, data, status, spec_hash, upstream`` and followed by
-        the budget (``budget.*``), the config (``config.*``) and the facts (``facts.*``). The same run in two folders
+        The trace columns, preceded by ``method, space, seed, tier, data, images, numerics, status, message, spec_hash,
+        upstream`` and followed by the budget (``budget.*``), the config (``config.*``) and the facts (``facts.*``). The same run in two folders
         counts once. Failed runs have their last row, if any, and their status.
     """
     seen: dict[str, list[dict[str, Any]]] = {}
@@ -147,6 +147,8 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
                 "seed": record.spec.seed,
                 "tier": record.spec.budget.tier,
                 "data": record.spec.budget.data,
+                "images": record.spec.images,
+                "numerics": record.spec.numerics,
                 "status": record.status.value,
                 "message": record.message,
                 "spec_hash": record.spec.hash,
