@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from analysis import published
 from analysis.published import Check
 from benchmarks.errors import UserError
@@ -25,7 +26,15 @@ def test_table_1_is_complete():
 def test_tables_2_and_3_are_complete():
     assert [row.draws for row in published.find("Table 2").rows] == [10, 50, 100] * 2
     assert len(published.find("Table 3").rows) == 14
-    assert [c.value for c in published.find("Table 3").row("BaLeNAS-TF").cells] == [2.43, 15.72, 24.2, 7.3, 3.86, 597, 0.6]
+    assert [c.value for c in published.find("Table 3").row("BaLeNAS-TF").cells] == [
+        2.43,
+        15.72,
+        24.2,
+        7.3,
+        3.86,
+        597,
+        0.6,
+    ]
 
 
 def test_dashes_of_the_paper_are_no_cells():

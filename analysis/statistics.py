@@ -1,0 +1,260 @@
+"""Paired comparisons, intervals and equivalence at the sample sizes that searches are run with.
+
+Everything is two-sided at 5 % unless it says otherwise. Standard deviations have ddof 1. Nothing is decided on fewer
+than ``MINIMUM_PAIRS`` pairs: with four, an exact signed-rank test cannot go below p = 0.125.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from benchmarks.errors import UserError
+
+MINIMUM_PAIRS = 6
+LEVEL = 0.95
+ALPHA = 1 - LEVEL
+_RESAMPLES = 9_999
+_EQUAL = 1e-9  # far below the last digit of any accuracy: what rounding leaves of equal values
+_ENUMERABLE = 12  # 2^12 sign patterns are enumerated in milliseconds
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of ``LEVEL``."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two methods at equal seeds; differences are first minus second.
+
+    Attributes:
+        n: pairs.
+        mean: mean difference.
+        sd: standard deviation of the differences, ddof 1; NaN for one pair.
+        median: median difference.
+        interval: bootstrap interval of the mean difference.
+        p: exact two-sided Wilcoxon signed-rank test.
+        wins: pairs in which the first is larger.
+        ties: pairs in which both are equal.
+        direction: 1 if the signed ranks favour the first, -1 if the second, 0 if neither.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    median: float
+    interval: Interval
+    p: float
+    wins: int
+    ties: int
+    direction: int
+
+    @property
+    def probability(self) -> float:
+        """Share of pairs in which the first is better, ties counted half."""
+        return (self.wins + self.ties / 2) / self.n
+
+
+def paired(first: ArrayLike, second: ArrayLike) -> Paired:
+    """Compare two methods over the same seeds, ``[n]`` each. Raises ``UserError`` for nothing or unequal lengths."""
+    a, b = _finite(first), _finite(second)
+    if a.shape != b.shape:
+        raise UserError(f"pairs need equally many values, got {len(a)} and {len(b)}")
+    differences = a - b
+    nonzero = differences[differences != 0]
+    return Paired(
+        n=len(differences),
+        mean=float(differences.mean()),
+        sd=float(differences.std(ddof=1)) if len(differences) > 1 else float("nan"),
+        median=float(np.median(differences)),
+        interval=bootstrap(differences),
+        p=wilcoxon(differences),
+        wins=int((differences > 0).sum()),
+        ties=int((differences == 0).sum()),
+        direction=int(np.sign(np.sign(nonzero) @ stats.rankdata(np.abs(nonzero)))),
+    )
+
+
+def wilcoxon(differences: ArrayLike) -> float:
+    """Two-sided p of the signed-rank test, zeros dropped; exact, ties included, for up to 12 differences."""
+    nonzero = _finite(differences)
+    nonzero = nonzero[nonzero != 0]
+    if len(nonzero) == 0:
+        return 1.0
+    tied = len(np.unique(np.abs(nonzero))) < len(nonzero)
+    method: Any = "approx" if tied else "exact"
+    if tied and len(nonzero) <= _ENUMERABLE:
+        method = stats.PermutationMethod(n_resamples=2**_ENUMERABLE)
+    return float(stats.wilcoxon(nonzero, method=method).pvalue)
+
+
+def bootstrap(values: ArrayLike, statistic: Callable[..., Any] = np.mean) -> Interval:
+    """Interval of a statistic of independent values ``[n]``: bias-corrected and accelerated bootstrap.
+
+    Where that is not defined (few distinct values) it is the percentile bootstrap. One value, or equal ones, give
+    themselves.
+    """
+    return stratified_bootstrap([values], lambda parts, axis=-1: statistic(parts[0], axis=axis), bca=True)
+
+
+def stratified_bootstrap(
+    strata: Sequence[ArrayLike], statistic: Callable[..., Any] | None = None, *, bca: bool = False
+) -> Interval:
+    """Interval of a statistic of several groups that are resampled apart, e.g. the seeds of each space.
+
+    Args:
+        strata: the groups, ``[n_i]`` each.
+        statistic: of the list of groups and ``axis``; by default the mean of their means.
+        bca: bias-corrected and accelerated instead of percentile.
+    """
+    groups = [_finite(stratum) for stratum in strata]
+    chosen = statistic or (lambda parts, axis=-1: np.mean([np.mean(part, axis=axis) for part in parts], axis=0))
+
+    def of(*parts: Floats, axis: int = -1) -> Any:
+        return chosen(parts, axis=axis)
+
+    point = float(of(*groups))
+    if all(np.ptp(group) < _EQUAL for group in groups):
+        return Interval(point, point)
+    for method in ("BCa", "percentile") if bca else ("percentile",):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            interval = stats.bootstrap(
+                groups,
+                of,
+                confidence_level=LEVEL,
+                n_resamples=_RESAMPLES,
+                method=method,
+                rng=np.random.default_rng(0),
+                vectorized=True,
+            ).confidence_interval
+        if np.isfinite([interval.low, interval.high]).all():
+            break
+    return Interval(float(interval.low), float(interval.high))
+
+
+def equivalence(differences: ArrayLike, margin: float) -> float:
+    """P of two one-sided t-tests that the mean difference lies within +-``margin``; small means equivalent."""
+    values = _finite(differences)
+    _positive(margin)
+    if len(values) < 2:
+        return 1.0
+    if np.ptp(values) < _EQUAL:
+        return 0.0 if abs(values[0]) < margin else 1.0
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
+@dataclass(frozen=True)
+class AgainstPublished:
+    """Our searches beside a published mean +- sd.
+
+    Attributes:
+        difference: our mean minus the published one.
+        interval: of the difference (Welch).
+        p: that both have the same mean (Welch).
+        p_equivalent: two one-sided Welch tests within the margin; small means equivalent.
+    """
+
+    difference: float
+    interval: Interval
+    p: float
+    p_equivalent: float
+
+
+def against_published(values: ArrayLike, mean: float, sd: float, n: int, margin: float) -> AgainstPublished:
+    """Compare ours ``[n]`` with a published mean, sd (ddof 1 is assumed) and number of searches."""
+    ours = _finite(values)
+    _positive(margin)
+    difference = float(ours.mean()) - mean
+    if len(ours) < 2 or n < 2:
+        return AgainstPublished(difference, Interval(-np.inf, np.inf), 1.0, 1.0)
+    own, other = ours.var(ddof=1) / len(ours), sd**2 / n
+    error = float(np.sqrt(own + other))
+    if error < _EQUAL:
+        equal = abs(difference) < _EQUAL
+        inside = abs(difference) < margin
+        return AgainstPublished(difference, Interval(difference, difference), float(equal), float(not inside))
+    freedom = (own + other) ** 2 / (own**2 / (len(ours) - 1) + other**2 / (n - 1))
+    t = stats.t(freedom)
+    half = float(t.ppf(1 - ALPHA / 2)) * error
+    return AgainstPublished(
+        difference,
+        Interval(difference - half, difference + half),
+        float(2 * t.sf(abs(difference) / error)),
+        float(max(t.sf((difference + margin) / error), t.cdf((difference - margin) / error))),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the given order."""
+    adjusted = np.empty(len(p_values))
+    highest = 0.0
+    for rank, position in enumerate(np.argsort(p_values, kind="stable")):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[position]))
+        adjusted[position] = highest
+    return [float(p) for p in adjusted]
+
+
+def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> float:
+    """Probability that a run of the first beats an independent run of the second, ties counted half."""
+    a, b = _finite(first), _finite(second)
+    return float(stats.mannwhitneyu(a, b).statistic) / (len(a) * len(b))
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean of the middle half. It deletes collapses: report the collapse rate first."""
+    return float(stats.trim_mean(_finite(values), 0.25))
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of runs with its exact (Clopper-Pearson) interval."""
+
+    count: int
+    n: int
+    interval: Interval
+
+    @property
+    def share(self) -> float:
+        """Count over n."""
+        return self.count / self.n
+
+
+def collapse_rate(values: ArrayLike, *, floor: float, all_skip: ArrayLike) -> Rate:
+    """Share of runs whose architecture is all skip connections or whose accuracy is below ``floor``.
+
+    Args:
+        values: accuracies ``[n]``.
+        floor: the 5th percentile of the space, say.
+        all_skip: bool ``[n]``.
+    """
+    accuracies = _finite(values)
+    count = int(((accuracies < floor) | np.asarray(all_skip, bool)).sum())
+    interval = stats.binomtest(count, len(accuracies)).proportion_ci(LEVEL, method="exact")
+    return Rate(count, len(accuracies), Interval(float(interval.low), float(interval.high)))
+
+
+def _finite(values: ArrayLike) -> Floats:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
+        raise UserError(f"statistics need a list of finite values, got shape {array.shape} with {array[:8]}")
+    return array
+
+
+def _positive(margin: float) -> None:
+    if not margin > 0:
+        raise UserError(f"the margin of equivalence must be positive, got {margin}")
