@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.table import Table
 
 from benchmarks import harness
+from benchmarks.files import write_atomically
 from benchmarks.plan import Job, Plan
 from benchmarks.spec import RunRecord, Status
-from benchmarks.store import write_atomically
 
 
 def run(plan: Plan, settings: harness.Settings, *, jobs: int, console: Console) -> list[RunRecord]:

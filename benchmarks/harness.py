@@ -20,10 +20,11 @@ import torch
 
 from benchmarks import environment, ground_truth, images, spaces
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.plan import Job
 from benchmarks.seeds import Seeds
 from benchmarks.spec import Diverged, Method, RunRecord, RunSpec, SearchProblem, Status, Trace, Value
-from benchmarks.store import Store, write_atomically
+from benchmarks.store import Store
 from methods import resolve
 
 
@@ -69,7 +70,7 @@ def execute(job: Job, settings: Settings, report: Callable[[int, int], None] = l
     checkpoint = Checkpoint(store.folder / "checkpoints" / f"{spec.hash}.pt", spec)
     rows: list[Trace] = []
     started, status, message = time.perf_counter(), Status.DONE, ""
-    facts = environment.facts()
+    facts: dict[str, Any] = dict(environment.facts())
     try:
         problem = _problem(spec, settings, _upstream_row(job, store), facts)
         _search(problem, spec, checkpoint, settings, rows, started, report)
@@ -108,8 +109,9 @@ def _search(
         trace |= method.measure(epoch)
         architecture = method.architecture()
         seconds = before + time.perf_counter() - started
-        counts = {f"count_{op}": n for op, n in problem.space.operation_counts(architecture).items()}
-        rows.append({"epoch": epoch, "architecture": problem.space.encode(architecture), "seconds": seconds} | counts | trace)
+        counts: Trace = {f"count_{op}": n for op, n in problem.space.operation_counts(architecture).items()}
+        row: Trace = {"epoch": epoch, "architecture": problem.space.encode(architecture), "seconds": seconds}
+        rows.append(row | counts | trace)
         report(epoch, method.epochs)
         if epoch < method.epochs:
             if epoch and epoch % settings.checkpoint_every == 0:
@@ -146,9 +148,7 @@ def _upstream_row(job: Job, store: Store) -> dict[str, Value] | None:
     return dict(record.final)
 
 
-def _with_ground_truth(
-    spec: RunSpec, settings: Settings, rows: list[Trace], facts: dict[str, Any]
-) -> list[Trace]:
+def _with_ground_truth(spec: RunSpec, settings: Settings, rows: list[Trace], facts: dict[str, Any]) -> list[Trace]:
     """Add accuracies (%) and regrets (points) of every epoch's architecture; None where the table has none."""
     table = ground_truth.load(spec.space, tables=settings.tables)
     facts |= {"ground_truth": table.benchmark, "ground_truth_digest": table.digest}

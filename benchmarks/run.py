@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="Then: python -m analysis.make_tables --results DIR",
     )
     p.add_argument("--all", action="store_true", help="every method on every space")
-    p.add_argument("--methods", nargs="+", metavar="M", help=f"{', '.join(METHODS)}, or package.module:Class of your own")
+    p.add_argument(
+        "--methods", nargs="+", metavar="M", help=f"{', '.join(METHODS)}, or package.module:Class of your own"
+    )
     p.add_argument("--spaces", nargs="+", metavar="S", help=", ".join(spaces.SPACES))
     p.add_argument("--seeds", default="4", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
     p.add_argument("--tier", default="quick", metavar="T", help=f"{', '.join(TIERS)}; default quick")
@@ -115,7 +117,9 @@ def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: C
     text = f"about {seconds / jobs / 60:.1f} minutes on {jobs} process{'es' if jobs > 1 else ''}"
     if unknown:
         text += f", without {unknown} runs of which this folder has no earlier example on this processor"
-    console.print(f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done; the rest takes {text}", highlight=False)
+    console.print(
+        f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done; the rest takes {text}", highlight=False
+    )
 
 
 def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
@@ -128,7 +132,7 @@ def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
         table = Table("space", "method", "n", "CIFAR-10 test %, mean ± sd (ddof 1)")
         for (space, method), values in done.groupby(["space", "method"], sort=False)["accuracy"]:
             spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
-            table.add_row(space, method, str(len(values)), f"{values.mean():.2f}{spread}")
+            table.add_row(str(space), str(method), str(len(values)), f"{values.mean():.2f}{spread}")
         console.print(table)
     failed = [r for r in records if r.status is not Status.DONE]
     for record in failed:

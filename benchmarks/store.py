@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 
 SCHEMA_VERSION = 1
@@ -48,7 +49,9 @@ class Store:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output {self.folder} is a file: name a new folder or an existing results folder")
         if self.folder.is_dir() and not marker.exists() and any(self.folder.iterdir()):
-            raise UserError(f"output {self.folder} holds files that are not ours: name a new folder or a results folder")
+            raise UserError(
+                f"output {self.folder} holds files that are not ours: name a new folder or a results folder"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not marker.exists():
@@ -56,7 +59,9 @@ class Store:
             elif not os.access(self.folder, os.W_OK):
                 raise PermissionError(13, "read-only")
         except OSError as error:
-            raise UserError(f"cannot write to output {self.folder} ({error.strerror}): choose a writable folder") from None
+            raise UserError(
+                f"cannot write to output {self.folder} ({error.strerror}): choose a writable folder"
+            ) from None
         return self
 
     def path(self, spec: RunSpec) -> Path:
@@ -139,7 +144,9 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
     seen: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"no results folder {folder}: run python -m benchmarks.run first, or name one with --results")
+            raise UserError(
+                f"no results folder {folder}: run python -m benchmarks.run first, or name one with --results"
+            )
         for record in Store(folder).records():
             keys = {
                 "method": record.spec.method,
@@ -160,19 +167,6 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
             rows: Sequence[Mapping[str, Value]] = record.rows[-1:] if final else record.rows
             seen.setdefault(record.spec.hash, [keys | dict(row) | tail for row in rows or ({},)])
     return pd.DataFrame([row for rows in seen.values() for row in rows])
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write so that at any moment the path holds the old bytes or the new: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _digest(content: Mapping[str, Any], table: pa.Table) -> str:

@@ -30,8 +30,7 @@ TIERS: dict[str, dict[str, object]] = {
     "cpu": CIFAR10_SMALL
     | {"train_images": 4096, "valid_images": 4096, "channels": 8, "cells_per_stage": 1, "epochs": 30, "batch_size": 64}
     | TEN_TIMES_FASTER,
-    "paper": CIFAR10
-    | {"train_images": 25_000, "valid_images": 25_000, "channels": 16, "epochs": 50, "batch_size": 64},
+    "paper": CIFAR10 | {"train_images": 25_000, "valid_images": 25_000, "channels": 16, "epochs": 50, "batch_size": 64},
 }
 
 # The paper tier is the only one at full depth, and the two families differ there.
@@ -63,6 +62,8 @@ def budget(tier: str, space: str, *, data: str | None = None) -> Budget:
         if tier in ("cpu", "paper"):
             from benchmarks.errors import UserError
 
-            raise UserError(f"the {tier} tier is defined on cifar10, not on {data}: choose --tier quick or --data cifar10")
+            raise UserError(
+                f"the {tier} tier is defined on cifar10, not on {data}: choose --tier quick or --data cifar10"
+            )
         numbers = numbers | images[data]
     return Budget(tier=tier, **numbers)  # type: ignore[arg-type]

@@ -159,6 +159,8 @@ def noise_effect(loss_of_alpha: Loss, mean: Tensor, sigma: Tensor, hessian: Tens
     """
     with torch.no_grad():
         base = loss_of_alpha(mean)
-        pairs = torch.stack([(loss_of_alpha(draw) + loss_of_alpha(2 * mean - draw)) / 2 - base for draw in draws]).double()
+        pairs = torch.stack(
+            [(loss_of_alpha(draw) + loss_of_alpha(2 * mean - draw)) / 2 - base for draw in draws]
+        ).double()
     error = float(pairs.std() / len(pairs) ** 0.5)
     return NoiseEffect(float(pairs.mean()), error, float((sigma.square() * hessian.diagonal()).sum() / 2))

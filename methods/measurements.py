@@ -132,7 +132,11 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
                 for group, decision in zip(space.groups, search.architecture(), strict=True)
             ])  # fmt: skip
             gap = discretisation_gap(loss_of_weights, at_mean, kept)
-            trace |= {"gap_measured": gap.measured, "gap_first_order": gap.first_order, "gap_second_order": gap.second_order}
+            trace |= {
+                "gap_measured": gap.measured,
+                "gap_first_order": gap.first_order,
+                "gap_second_order": gap.second_order,
+            }
         if bool((sigma > 0).any()) and posterior_hessian_is_due(search.problem.budget, epoch):
             draws = optimizer.draw(HESSIAN_DRAWS, search.problem.seeds.generator("hessian draws", epoch))
             parts = [exact_curvature(loss_of_weights, draw, space.sizes, used=used) for draw in draws]

@@ -6,8 +6,8 @@ space. (What the best of k draws would give is a property of the table, and anal
 
 from __future__ import annotations
 
-from benchmarks.spec import Method
 from benchmarks.spaces import Architecture
+from benchmarks.spec import Method
 
 
 class Random(Method):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -14,26 +13,11 @@ from benchmarks.ground_truth.columns import Columns
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 from benchmarks.ground_truth.storage import StoredTable
 from benchmarks.ground_truth.table import GroundTruth, as_matrix
+from benchmarks.nas_bench_201_order import ARCHITECTURES, EDGES, OPERATIONS, RADIX, official_order
 
 if TYPE_CHECKING:
     from benchmarks.ground_truth.table import Many
     from benchmarks.spaces.space import Architecture
-
-OPERATIONS = 5
-EDGES = 6
-ARCHITECTURES = OPERATIONS**EDGES
-_RADIX = OPERATIONS ** np.arange(EDGES - 1, -1, -1)
-
-
-def official_order() -> np.ndarray:
-    """The operations of every architecture in the order of the official index, int64 ``[15625, 6]``.
-
-    Edges 0>1, 0>2, 1>2, 0>3, 1>3, 2>3; operations 0 none, 1 skip_connect, 2 nor_conv_1x1, 3 nor_conv_3x3,
-    4 avg_pool_3x3. The official order is the enumeration (last edge fastest) shuffled by Python's generator at seed 88.
-    """
-    positions = list(range(ARCHITECTURES))
-    random.Random(88).shuffle(positions)
-    return np.asarray(positions)[:, None] // _RADIX % OPERATIONS
 
 
 def operation_codes(operations: np.ndarray) -> np.ndarray:
@@ -63,7 +47,7 @@ class NASBench201Table(GroundTruth):
         self._order = order.astype(np.int8)
         self._order.flags.writeable = False
         self._row_at = np.empty(ARCHITECTURES, np.int32)
-        self._row_at[order @ _RADIX] = np.arange(ARCHITECTURES, dtype=np.int32)
+        self._row_at[order @ RADIX] = np.arange(ARCHITECTURES, dtype=np.int32)
 
     @property
     def name(self) -> str:
@@ -98,7 +82,7 @@ class NASBench201Table(GroundTruth):
         given = as_matrix(architectures, EDGES, self.name)
         if given.size and (given.min() < 0 or given.max() >= OPERATIONS):
             raise UserError(f"operations of nas-bench-201 are 0 to 4, got {given.min()} to {given.max()}")
-        return np.asarray(self._row_at[given @ _RADIX])
+        return np.asarray(self._row_at[given @ RADIX])
 
     def key(self, row: int) -> str:
         """Six operation digits."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
+from benchmarks.files import write_atomically
 from benchmarks.ground_truth.measures import Mean, Measure
 
 SCHEMA_VERSION = 1
@@ -124,7 +124,9 @@ def write(path: Path, columns: Mapping[str, np.ndarray | pa.Array], provenance: 
     table = table.replace_schema_metadata({_FOOTER: json.dumps(footer, sort_keys=True).encode()})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, table)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", compression_level=19, write_page_checksum=True)
+        write_atomically(path, sink.getvalue().to_pybytes())
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write {path} ({reason}): choose a writable folder with space") from None
@@ -162,18 +164,6 @@ def read(path: Path) -> StoredTable:
     if problem := _contradiction(table, provenance):
         raise UserError(f"{path} has the wrong columns ({problem}): {_MEND}")
     return StoredTable(provenance, table, digest, path)
-
-
-def _write_atomically(path: Path, table: pa.Table) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", compression_level=19, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _provenance(fields: dict[str, Any]) -> Provenance:

@@ -25,7 +25,9 @@ def check(matrix: Matrix, operations: Sequence[str]) -> None:
     if matrix.shape != (n, n) or n < 2 or np.tril(matrix).any() or not np.isin(matrix, (0, 1)).all():
         raise UserError("a module needs a square upper triangular matrix of 0 and 1, of at least 2 vertices")
     if len(operations) != n - 2:
-        raise UserError(f"a module of {n} vertices needs {n - 2} operations between input and output, got {len(operations)}")
+        raise UserError(
+            f"a module of {n} vertices needs {n - 2} operations between input and output, got {len(operations)}"
+        )
     for name in operations:
         if name not in OPERATIONS:
             raise one_of("operation", name, OPERATIONS)
@@ -64,7 +66,15 @@ def module_hash(matrix: Matrix, operations: Sequence[str]) -> str:
     marks = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in range(n)]
     for _ in range(n):
         marks = [
-            _md5("|".join(("".join(sorted(marks[w] for w in sources[v])), "".join(sorted(marks[w] for w in targets[v])), marks[v])))
+            _md5(
+                "|".join(
+                    (
+                        "".join(sorted(marks[w] for w in sources[v])),
+                        "".join(sorted(marks[w] for w in targets[v])),
+                        marks[v],
+                    )
+                )
+            )
             for v in range(n)
         ]
     return _md5(str(sorted(marks)))

@@ -44,7 +44,10 @@ class NASBench1Shot1(SearchSpace):
             target for target, picks in enumerate(wanted, start=1) if picks < target
         )  # node t has t candidates, 0 to t - 1; where it takes all of them nothing is decided
         self.groups = (
-            *(ParameterGroup(f"operation of node {i}", "operation", OPERATIONS) for i in range(1, self.choice_nodes + 1)),
+            *(
+                ParameterGroup(f"operation of node {i}", "operation", OPERATIONS)
+                for i in range(1, self.choice_nodes + 1)
+            ),
             *(ParameterGroup(self._group_name(t), "input", self._candidates(t), wanted[t - 1]) for t in self._targets),
         )
 
@@ -88,9 +91,7 @@ class NASBench1Shot1(SearchSpace):
         decisions = [OPERATIONS.index(name) for name, _ in found[:-1]]
         for group in self.groups[self.choice_nodes :]:
             if by_target[group.name] not in group.subsets:
-                raise UserError(
-                    f"{group.name} in {text!r} must be {group.picks} increasing numbers below {group.size}"
-                )
+                raise UserError(f"{group.name} in {text!r} must be {group.picks} increasing numbers below {group.size}")
             decisions.append(group.subsets.index(by_target[group.name]))
         return tuple(decisions)
 

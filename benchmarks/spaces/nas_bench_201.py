@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from benchmarks.errors import UserError, one_of
+from benchmarks.nas_bench_201_order import official_order
 from benchmarks.spaces.nas_bench_201_network import EDGES, NASBench201Network
 from benchmarks.spaces.space import Architecture, ParameterGroup, SearchSpace
 
@@ -94,21 +94,6 @@ class NASBench201(SearchSpace):
 
 
 @cache
-def official_order() -> npt.NDArray[np.uint8]:
-    """Operation tuples of all architectures in the order of the official index, shape ``[15625, 6]``, read-only.
-
-    The benchmark enumerated the cells node by node and shuffled the list with Python's generator at seed 88 (AutoDL,
-    ``exps/NAS-Bench-201/main.py``), so the order is a closed form; the tests compare it with the shipped table.
-    """
-    by_node = (itertools.product(range(len(OPERATIONS)), repeat=node) for node in range(1, NODES))
-    cells = [sum(nodes, ()) for nodes in itertools.product(*map(list, by_node))]
-    random.Random(88).shuffle(cells)
-    order = np.array(cells, dtype=np.uint8)
-    order.setflags(write=False)
-    return order
-
-
-@cache
 def _official_positions() -> dict[Architecture, int]:
     return {tuple(row): index for index, row in enumerate(official_order().tolist())}
 
@@ -126,7 +111,9 @@ def from_official_index(index: int) -> Architecture:
     return tuple(official_order()[index].tolist())
 
 
-def parameter_count(operations: npt.ArrayLike, *, classes: int, channels: int = 16, cells_per_stage: int = 5) -> npt.NDArray[np.int64]:
+def parameter_count(
+    operations: npt.ArrayLike, *, classes: int, channels: int = 16, cells_per_stage: int = 5
+) -> npt.NDArray[np.int64]:
     """Trainable parameters of the networks of operation tuples, shape ``[..., 6]`` to ``[...]``, in closed form.
 
     A 1x1 convolution of c channels has c^2 weights, a 3x3 one 9 c^2, each followed by a batch norm of 2 c.

@@ -134,7 +134,9 @@ class SearchSpace(ABC):
     def discretise_many(self, alphas: torch.Tensor) -> list[Architecture]:
         """``discretise`` for each row of ``alphas``, shape ``[n, parameters]``."""
         if alphas.ndim != 2 or alphas.shape[1] != self.parameters:
-            raise UserError(f"expected alphas of shape [n, {self.parameters}] for {self.name}, got {list(alphas.shape)}")
+            raise UserError(
+                f"expected alphas of shape [n, {self.parameters}] for {self.name}, got {list(alphas.shape)}"
+            )
         if not bool(torch.isfinite(alphas).all()):
             raise UserError("architecture parameters are not finite")
         columns = []
@@ -161,9 +163,7 @@ class SearchSpace(ABC):
         """How often each candidate operation occurs in the cell, zeros included."""
 
     @abstractmethod
-    def network(
-        self, architecture: Architecture, *, channels: int, cells_per_stage: int, classes: int
-    ) -> nn.Module:
+    def network(self, architecture: Architecture, *, channels: int, cells_per_stage: int, classes: int) -> nn.Module:
         """The discrete network: images ``[B, 3, H, W]`` to logits ``[B, classes]``, default PyTorch initialisation."""
 
     def __eq__(self, other: object) -> bool:

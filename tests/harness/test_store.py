@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import store, tiers
+from benchmarks import files, store, tiers
 from benchmarks.errors import UserError
 from benchmarks.spec import RunRecord, RunSpec, Status
 
@@ -52,7 +52,9 @@ def test_a_failed_run_without_rows_is_kept(tmp_path: Path) -> None:
 
 
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_no_flipped_bit_is_read_as_other_data(tmp_path_factory: pytest.TempPathFactory, position: float, bit: int) -> None:
+def test_no_flipped_bit_is_read_as_other_data(
+    tmp_path_factory: pytest.TempPathFactory, position: float, bit: int
+) -> None:
     path = tmp_path_factory.mktemp("flip") / "seed-0-x.parquet"
     data = bytearray(store.encode(record()))
     data[int(position * len(data))] ^= 1 << bit
@@ -85,14 +87,14 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
-    store.write_atomically(target, b"old")
+    files.write_atomically(target, b"old")
 
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        store.write_atomically(target, b"new")
+        files.write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

@@ -1,0 +1,201 @@
+"""The contract that every method keeps, as checks: ``python -m benchmarks.check mypackage.mymodule:MyMethod``.
+
+Each check builds the method anew at the smoke tier and raises ``Broken`` with one line. The suite's own tests run the
+same checks over every registered method and space.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from benchmarks import images, spaces, tiers
+from benchmarks.errors import UserError
+from benchmarks.seeds import Seeds
+from benchmarks.spec import Method, SearchProblem, Trace, Value
+from methods import resolve
+
+Make = Callable[[int], Method]
+"""Builds the method at a seed."""
+
+
+class Broken(AssertionError):
+    """A check that failed, in one line."""
+
+
+def maker(name: str, space: str, upstream: Mapping[str, Value] | None = None) -> Make:
+    """Builds ``name`` on ``space`` at the smoke tier. Where the method has an upstream, that is searched first."""
+    budget = replace(tiers.budget("smoke", space), hessian_every=1, hessian_images=16)
+    method_class, config = resolve(name)
+    image_set = images.load(budget.data)
+
+    def make(seed: int) -> Method:
+        seeds = Seeds(seed, space, budget.data, name)
+        split = images.search_split(
+            image_set,
+            train=budget.train_images,
+            valid=budget.valid_images,
+            size=budget.image_size,
+            generator=seeds.generator("split"),
+        )
+        start = upstream
+        if method_class.upstream is not None and start is None:
+            start = _rows(maker(method_class.upstream, space)(seed))[-1]
+        return method_class(SearchProblem(spaces.get(space), split, budget, seeds, start), config)
+
+    return make
+
+
+def _rows(method: Method, first: int = 0) -> list[Trace]:
+    """Run from epoch ``first`` to the end; what it measured and picked, without seconds, which are never the same."""
+    rows: list[Trace] = []
+    for epoch in range(first, method.epochs + 1):
+        trace = method.train_epoch(epoch) if epoch else {}
+        trace |= method.measure(epoch)
+        row: Trace = {"epoch": epoch, "architecture": method.problem.space.encode(method.architecture())}
+        rows.append(row | {key: value for key, value in trace.items() if not key.startswith("seconds")})
+    return rows
+
+
+def _state(method: Method) -> str:
+    """The state as text with every digit, seconds left out."""
+    torch.set_printoptions(threshold=sys.maxsize, precision=17)
+    try:
+        return repr({key: value for key, value in method.state_dict().items() if key != "seconds"})
+    finally:
+        torch.set_printoptions(profile="default")
+
+
+def picks_valid_architectures(make: Make) -> None:
+    """An architecture of the space at every epoch, the same when asked twice, through its string and back."""
+    method = make(0)
+    space = method.problem.space
+    for epoch in range(method.epochs + 1):
+        if epoch:
+            method.train_epoch(epoch)
+        architecture = method.architecture()
+        space.check(architecture)
+        if method.architecture() != architecture:
+            raise Broken(f"epoch {epoch}: architecture() gives another answer when called again")
+        if space.decode(space.encode(architecture)) != architecture:
+            raise Broken(f"epoch {epoch}: {architecture} does not survive its string")
+
+
+def is_deterministic(make: Make) -> None:
+    """Two runs at a seed are equal, and the seed matters to something."""
+    if repr(_rows(make(0))) != repr(_rows(make(0))):
+        raise Broken("two runs at the same seed differ: draw only from problem.seeds")
+
+
+def continues_bit_for_bit(make: Make) -> None:
+    """Stopped after any epoch, saved and loaded into a new instance, it ends in the same bits."""
+    whole = make(0)
+    expected = _rows(whole)
+    for stop in range(whole.epochs):
+        first = make(0)
+        for epoch in range(stop + 1):
+            if epoch:
+                first.train_epoch(epoch)
+            first.measure(epoch)
+        second = make(0)
+        second.load_state_dict(first.state_dict())
+        if repr(_rows(second, stop + 1)) != repr(expected[stop + 1 :]):
+            raise Broken(f"stopped after epoch {stop} and continued from state_dict(), it ends elsewhere")
+        if _state(second) != _state(whole):
+            raise Broken(f"stopped after epoch {stop} and continued, its final state differs")
+
+
+def measuring_changes_nothing(make: Make) -> None:
+    """``measure`` leaves state, training mode and gradients' switches as they were."""
+    method = make(0)
+    for epoch in range(method.epochs + 1):
+        if epoch:
+            method.train_epoch(epoch)
+        before, modes = _state(method), _modes(method)
+        method.measure(epoch)
+        if _state(method) != before:
+            raise Broken(f"epoch {epoch}: measure() changes the state")
+        if _modes(method) != modes:
+            raise Broken(f"epoch {epoch}: measure() leaves a module in another mode (training or requires_grad)")
+
+
+def _modes(method: Method) -> list[tuple[bool, ...]]:
+    modules = [value for value in vars(method).values() if isinstance(value, torch.nn.Module)]
+    return [
+        (*(m.training for m in module.modules()), *(p.requires_grad for p in module.parameters())) for module in modules
+    ]
+
+
+def leaves_global_randomness_alone(make: Make) -> None:
+    """torch's, numpy's and Python's global generators are neither read (the run is deterministic) nor moved."""
+
+    def states() -> str:
+        return repr((torch.random.get_rng_state().tolist(), np.random.get_state(), random.getstate()))  # noqa: NPY002
+
+    before = states()
+    _rows(make(0))
+    if states() != before:
+        raise Broken("a global random generator moved: use problem.seeds.generator(...) or problem.seeds.scope(...)")
+
+
+def never_touches_ground_truth(make: Make) -> None:
+    """Neither the method's module nor what runs in it imports the accuracy tables."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("benchmarks.ground_truth")}
+    try:
+        _rows(make(0))
+        if touched := [name for name in sys.modules if name.startswith("benchmarks.ground_truth")]:
+            raise Broken(f"the method imports {touched[0]}: accuracies are the harness's to look up")
+    finally:
+        sys.modules.update(hidden)
+
+
+CHECKS: tuple[Callable[[Make], None], ...] = (
+    picks_valid_architectures,
+    is_deterministic,
+    continues_bit_for_bit,
+    measuring_changes_nothing,
+    leaves_global_randomness_alone,
+    never_touches_ground_truth,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a method on all spaces. Exit code 0: keeps the contract, 1: breaks it, 2: no such method or space."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=main.__doc__)
+    parser.add_argument("method", help="package.module:Class, or a built-in name")
+    parser.add_argument("--spaces", nargs="+", default=list(spaces.SPACES), metavar="S")
+    options = parser.parse_args(arguments)
+    console, broken = Console(), 0
+    torch.set_num_threads(1)
+    try:
+        for space in options.spaces:
+            spaces.get(space)
+            for check in CHECKS:
+                try:
+                    check(maker(options.method, space))
+                    console.print(
+                        f"[green]ok[/green]      {space}  {check.__name__.replace('_', ' ')}", highlight=False
+                    )
+                except UserError:
+                    raise
+                except Exception as error:  # whatever the method raises is a broken contract
+                    broken += 1
+                    line = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
+                    console.print(
+                        f"[red]broken[/red]  {space}  {check.__name__.replace('_', ' ')}: {line}", highlight=False
+                    )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
