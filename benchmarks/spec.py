@@ -75,6 +75,7 @@ class Budget:
         probe_images: images a split of the fixed probes that loss and accuracy are measured on.
         proxy_channels: channels of the networks that training-free proxies score.
         proxy_cells_per_stage: their cells in each stage.
+        resamplings: further sets of draws by which BaLeNAS-TF shows the luck of the draw.
     """
 
     tier: str
@@ -101,6 +102,7 @@ class Budget:
     probe_images: int = 512
     proxy_channels: int = 16
     proxy_cells_per_stage: int = 5
+    resamplings: int = 100
 
 
 @dataclass(frozen=True)

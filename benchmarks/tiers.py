@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.errors import one_of
+from benchmarks.errors import UserError, one_of
 from benchmarks.spec import Budget
 
 # What differs between the two families of spaces at every tier, as in their public search code.
 NAS_BENCH_201 = {"nesterov": True, "weight_decay": 5e-4}
-NAS_BENCH_1SHOT1 = {"nesterov": False, "weight_decay": 3e-4}
+NAS_BENCH_1SHOT1 = {"nesterov": False, "weight_decay": 3e-4, "proxy_cells_per_stage": 3}
 
 # Handwritten digits ship with the install. Mirroring would change what a digit means, so they are only shifted.
 DIGITS = {"data": "digits", "image_size": 16, "padding": 1, "flip": False}
@@ -21,11 +21,11 @@ TEN_TIMES_FASTER = {"arch_lr": 3e-3, "arch_beta2": 0.99}
 TIERS: dict[str, dict[str, object]] = {
     "smoke": DIGITS
     | {"train_images": 64, "valid_images": 64, "channels": 4, "cells_per_stage": 1, "epochs": 2, "batch_size": 32}
-    | {"hessian_every": 0, "probe_images": 64, "proxy_channels": 4, "proxy_cells_per_stage": 1}
+    | {"hessian_every": 0, "probe_images": 64, "proxy_channels": 4, "proxy_cells_per_stage": 1, "resamplings": 2}
     | TEN_TIMES_FASTER,
     "quick": DIGITS
     | {"train_images": 768, "valid_images": 768, "channels": 4, "cells_per_stage": 1, "epochs": 8, "batch_size": 64}
-    | {"hessian_every": 8, "probe_images": 256, "proxy_channels": 4, "proxy_cells_per_stage": 1}
+    | {"hessian_every": 8, "probe_images": 256, "proxy_channels": 4, "proxy_cells_per_stage": 1, "resamplings": 10}
     | {"arch_lr": 3e-2, "arch_beta2": 0.9},
     "cpu": CIFAR10_SMALL
     | {"train_images": 4096, "valid_images": 4096, "channels": 8, "cells_per_stage": 1, "epochs": 30, "batch_size": 64}
@@ -52,7 +52,7 @@ def budget(tier: str, space: str, *, data: str | None = None) -> Budget:
     if tier not in TIERS:
         raise one_of("tier", tier, TIERS)
     one_shot = space.startswith("nas-bench-1shot1")
-    numbers = TIERS[tier] | (NAS_BENCH_1SHOT1 if one_shot else NAS_BENCH_201)
+    numbers = (NAS_BENCH_1SHOT1 if one_shot else NAS_BENCH_201) | TIERS[tier]
     if tier == "paper":
         numbers = numbers | (PAPER_NAS_BENCH_1SHOT1 if one_shot else PAPER_NAS_BENCH_201)
     if data is not None and data != numbers["data"]:
@@ -60,8 +60,6 @@ def budget(tier: str, space: str, *, data: str | None = None) -> Budget:
         if data not in images:
             raise one_of("image set", data, images)
         if tier in ("cpu", "paper"):
-            from benchmarks.errors import UserError
-
             raise UserError(
                 f"the {tier} tier is defined on cifar10, not on {data}: choose --tier quick or --data cifar10"
             )

@@ -25,10 +25,13 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "random": Entry("methods.random_search:Random"),
+    "zero-cost": Entry("methods.zero_cost:ZeroCost"),
     "darts-1st": Entry("methods.darts:DARTS", {"order": 1}),
     "darts-2nd": Entry("methods.darts:DARTS", {"order": 2}),
     "balenas-1st": Entry("methods.balenas:BaLeNAS", {"order": 1}),
     "balenas-2nd": Entry("methods.balenas:BaLeNAS", {"order": 2}),
+    "balenas-tf-1st": Entry("methods.balenas_tf:BaLeNASTFFirst"),
+    "balenas-tf-2nd": Entry("methods.balenas_tf:BaLeNASTFSecond"),
 }
 
 

@@ -1,0 +1,101 @@
+"""Choosing among drawn architectures by a training-free proxy: what zero-cost NAS and BaLeNAS-TF share.
+
+Draws are reduced to distinct networks first (``SearchSpace.canonical``), each is scored once at a common
+initialisation, and the best score wins; ties go to the earliest draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+from torch.nn import functional
+
+from benchmarks.images import probe
+from benchmarks.spaces import Architecture, NASBench201
+from benchmarks.spec import SearchProblem, Trace
+from methods.proxies import initialise, proxy
+from methods.proxies.batched import synflow_of_many
+
+BATCHED = ("synflow", "log-synflow")
+"""Proxies that score many NAS-Bench-201 architectures in one sweep, with the same results."""
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """How a draw is chosen.
+
+    Attributes:
+        proxy: a name of ``methods.proxies.PROXIES``, or ``none`` to take the first draw.
+        draws: architectures drawn.
+        batch_size: training images that the proxy sees (Abdelfattah et al. 2021: 64).
+    """
+
+    proxy: str = "synflow"
+    draws: int = 100
+    batch_size: int = 64
+
+
+@dataclass
+class Scorer:
+    """Scores architectures at the run's initialisation; a network that was scored is not scored again.
+
+    Attributes:
+        problem: images and sizes; proxies see the tier's ``proxy_channels`` and ``proxy_cells_per_stage``.
+        config: which proxy.
+        known: scores by canonical network.
+        not_finite: architectures (as strings) whose score was infinite or NaN, which ranks them last.
+    """
+
+    problem: SearchProblem
+    config: SelectionConfig
+    known: dict[Hashable, float] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.config.proxy != "none":
+            proxy(self.config.proxy)
+
+    def best(self, draws: Sequence[Architecture]) -> Architecture:
+        """The draw with the best score."""
+        if self.config.proxy == "none":
+            return draws[0]
+        return draws[max(range(len(draws)), key=lambda i, scores=self.scores(draws): (scores[i], -i))]  # type: ignore[misc]
+
+    def scores(self, draws: Sequence[Architecture]) -> list[float]:
+        """A score a draw; minus infinity where the proxy gave none."""
+        space = self.problem.space
+        keys = [space.canonical(draw) for draw in draws]
+        new = {key: draw for key, draw in zip(keys, draws, strict=True) if key not in self.known}
+        for (key, draw), score in zip(new.items(), self._measure(list(new.values())), strict=True):
+            if not math.isfinite(score):
+                self.not_finite.append(space.encode(draw))
+            self.known[key] = score if math.isfinite(score) else -math.inf
+        return [self.known[key] for key in keys]
+
+    def _measure(self, architectures: Sequence[Architecture]) -> list[float]:
+        problem, config = self.problem, self.config
+        budget, images = problem.budget, problem.images
+        seed = problem.seeds.seed("proxy initialisation")
+        sizes = {
+            "channels": budget.proxy_channels,
+            "cells_per_stage": budget.proxy_cells_per_stage,
+            "classes": len(images.classes),
+        }
+        if isinstance(problem.space, NASBench201) and config.proxy in BATCHED:
+            log = config.proxy == "log-synflow"
+            found = synflow_of_many(architectures, seed=seed, image_size=budget.image_size, log=log, **sizes)
+            return [float(score) for score in found[config.proxy]]
+        x, y = probe(images.train_images, images.train_labels, config.batch_size, mean=images.mean, std=images.std)
+        measure, scores = proxy(config.proxy), []
+        for architecture in architectures:
+            network = initialise(problem.space.network(architecture, **sizes), seed)
+            generator = problem.seeds.generator("proxy draws")
+            scores.append(measure(network, x, y, functional.cross_entropy, generator))
+        return scores
+
+    def trace(self, draws: Sequence[Architecture]) -> Trace:
+        """How many draws were different networks, how many networks were scored, how many without a finite score."""
+        distinct = len({self.problem.space.canonical(draw) for draw in draws})
+        return {"distinct_draws": distinct, "scored": len(self.known), "scores_not_finite": len(self.not_finite)}
