@@ -41,7 +41,7 @@ def run(plan: Plan, settings: harness.Settings, *, jobs: int, console: Console) 
     heartbeats.mkdir(parents=True, exist_ok=True)
     records: list[RunRecord] = []
     total = len(plan.jobs)
-    # Chains end in any order; a generator hands each back as it ends, so that progress is seen and Ctrl-C loses nothing.
+    # A generator hands each chain back as it ends, in any order, so that progress is seen and Ctrl-C loses nothing.
     pool = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", batch_size=1)
     tasks = (joblib.delayed(_run_chain)(chain, settings, heartbeats, jobs > 1) for chain in plan.chains)
     try:
@@ -94,7 +94,7 @@ def _line(record: RunRecord, number: int, total: int) -> str:
 
 @contextmanager
 def _progress(console: Console, heartbeats: Path, records: list[RunRecord], total: int) -> Iterator[None]:
-    """Show running jobs, their epochs, the best accuracy so far and the time left; nothing where output is no terminal."""
+    """Show running jobs, their epochs, the best accuracy so far and the time left, if the output is a terminal."""
     if not console.is_terminal:
         yield
         return

@@ -47,11 +47,11 @@ class Settings:
     time_limit: float | None = None
 
 
-class _TimeIsUp(Exception):  # noqa: N818 - how a run ends, not a fault
+class _TimeIsUp(Exception):
     pass
 
 
-def execute(job: Job, settings: Settings, report: Callable[[int, int], None] = lambda epoch, epochs: None) -> RunRecord:
+def execute(job: Job, settings: Settings, report: Callable[[int, int], None]) -> RunRecord:
     """Do a run, or return the record that the store already has.
 
     Args:

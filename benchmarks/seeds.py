@@ -50,7 +50,7 @@ class Seeds:
 
     @contextmanager
     def scope(self, component: str, *index: int, own: bool = False) -> Iterator[None]:
-        """Seed torch's global generator inside the block, for code that can draw from nowhere else; restore it after."""
+        """Seed torch's global generator inside the block, for code that draws from nowhere else; then restore it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed(component, *index, own=own))
             yield

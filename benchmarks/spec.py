@@ -40,7 +40,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
 
 
-class Diverged(Exception):  # noqa: N818 - a state of the search, not a fault of the program
+class Diverged(Exception):
     """Raised by a method whose loss or parameters are no longer finite."""
 
 
@@ -175,8 +175,10 @@ class NoConfig:
 
 
 class Method(ABC):
-    """One search. The harness constructs it, calls ``train_epoch`` for epochs 1 to ``epochs`` and, before the first and
-    after each of them, ``measure`` and ``architecture``.
+    """One search.
+
+    The harness constructs it, calls ``train_epoch`` for epochs 1 to ``epochs`` and, before the first and after each of
+    them, ``measure`` and ``architecture``.
 
     Everything random must come from ``problem.seeds``; draw per epoch (``generator("batches", epoch)``) and a resumed
     run needs no generator state. ``state_dict`` must hold all that ``load_state_dict`` needs to continue bit for bit.
@@ -212,7 +214,7 @@ class Method(ABC):
         """Tensors, numbers, strings and containers of them that restore the search exactly."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing to restore by default
         """Restore what ``state_dict`` returned."""
 
 

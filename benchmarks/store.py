@@ -138,8 +138,8 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
 
     Returns:
         The trace columns, preceded by ``method, space, seed, tier, data, images, numerics, status, message, spec_hash,
-        upstream`` and followed by the budget (``budget.*``), the config (``config.*``) and the facts (``facts.*``). The same run in two folders
-        counts once. Failed runs have their last row, if any, and their status.
+        upstream`` and followed by the budget (``budget.*``), the config (``config.*``) and the facts (``facts.*``). The
+        same run in two folders counts once. Failed runs have their last row, if any, and their status.
     """
     seen: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:

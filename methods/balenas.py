@@ -1,4 +1,4 @@
-"""BaLeNAS: Differentiable Architecture Search via the Bayesian Learning Rule (Zhang et al., CVPR 2022; arXiv 2111.13204).
+"""BaLeNAS (Zhang et al., CVPR 2022; arXiv 2111.13204): differentiable NAS via the Bayesian learning rule.
 
 DARTS with one part exchanged: the architecture parameters are a Gaussian, learned by VAdam (Khan et al. 2018); the
 gradient is taken at a draw of it, and the argmax of its mean is selected. Nothing else differs from ``methods.darts``.
@@ -7,8 +7,8 @@ Defaults: betas (0.5, 0.999), prec_init 1, prior precision 1, N = 25,000 and one
 left in the first author's iDARTS repository; the learning rate (3e-4 there) and the second beta come from the tier.
 
 Deviations:
-    1. The optimizer is VAdam as its authors implement it, not Eq. (17)-(18) of the paper, which has no square root and no
-       bias correction and diverges at this learning rate; ``optimizer="eq17"`` runs the equations literally.
+    1. The optimizer is VAdam as its authors implement it, not Eq. (17)-(18) of the paper, which has no square root and
+       no bias correction and diverges at this learning rate; ``optimizer="eq17"`` runs the equations literally.
     2. sigma^2 = 1/(N s + delta), as in Eq. (13) and the code; the text after Eq. (18) prints 1/[N(s + delta)].
     3. Second order draws first and takes every term at the draw; ``unrolled_at="mean"`` is the left-over code's way.
     4. N stays 25,000 where the tier's validation split is smaller, so that sigma keeps the paper's scale.

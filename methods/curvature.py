@@ -1,8 +1,8 @@
 """Exact second-order information of a loss in the architecture parameters.
 
-A supernet's loss is a function of the operation weights p, and p = softmax(alpha) group by group. The Hessian is taken in
-p, where alternatives that the network never computes (``none``) have zero rows that cost nothing, and carried over to
-alpha by the chain rule, exactly:
+A supernet's loss is a function of the operation weights p, and p = softmax(alpha) group by group. The Hessian is taken
+in p, where alternatives that the network never computes (``none``) have zero rows that cost nothing, and carried over
+to alpha by the chain rule, exactly:
 
     H_alpha = J' H_p J + sum_k (dL/dp_k) d2p_k/dalpha2,    J = dp/dalpha
 

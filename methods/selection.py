@@ -61,7 +61,8 @@ class Scorer:
         """The draw with the best score."""
         if self.config.proxy == "none":
             return draws[0]
-        return draws[max(range(len(draws)), key=lambda i, scores=self.scores(draws): (scores[i], -i))]  # type: ignore[misc]
+        scores = self.scores(draws)
+        return draws[scores.index(max(scores))]
 
     def scores(self, draws: Sequence[Architecture]) -> list[float]:
         """A score a draw; minus infinity where the proxy gave none."""

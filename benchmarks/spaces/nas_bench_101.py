@@ -1,7 +1,7 @@
 """Modules of NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635): graphs, pruning, the official hash.
 
-A module is an acyclic graph of at most 7 vertices, vertex 0 the input and the last the output, with an operation on each
-vertex between them. ``matrix[x, y]`` is 1 for an edge from x to y, x < y.
+A module is an acyclic graph of at most 7 vertices, vertex 0 the input and the last the output, with an operation on
+each vertex between them. ``matrix[x, y]`` is 1 for an edge from x to y, x < y.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Matrix = npt.NDArray[np.uint8]
 
 
 def check(matrix: Matrix, operations: Sequence[str]) -> None:
-    """Raise ``UserError`` unless the matrix is square and upper triangular and there is an operation a vertex between."""
+    """Raise ``UserError`` unless the matrix is square and upper triangular with an operation a vertex between."""
     n = len(matrix)
     if matrix.shape != (n, n) or n < 2 or np.tril(matrix).any() or not np.isin(matrix, (0, 1)).all():
         raise UserError("a module needs a square upper triangular matrix of 0 and 1, of at least 2 vertices")

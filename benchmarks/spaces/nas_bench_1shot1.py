@@ -30,7 +30,7 @@ _NODE = re.compile(r"([a-z0-9-]+)\(([0-9,]+)\)")
 
 
 class NASBench1Shot1(SearchSpace):
-    """Space 1, 2 or 3. Decisions: the operation of each choice node, then the inputs of every node that has a choice."""
+    """Space 1, 2 or 3. Decisions: the operation of each choice node, then the inputs of all nodes with a choice."""
 
     def __init__(self, number: int) -> None:
         if number not in PARENTS:

@@ -24,7 +24,7 @@ _EDGE = re.compile(r"([a-z0-9_]+)~([0-9]+)")
 
 
 class NASBench201(SearchSpace):
-    """The topology space. An architecture is the field's operation tuple, one operation an edge in the order ``EDGES``."""
+    """An architecture is the field's operation tuple, one operation an edge in the order ``EDGES``."""
 
     name = "nas-bench-201"
     groups = tuple(ParameterGroup(f"edge {a}>{b}", "operation", OPERATIONS) for a, b in EDGES)
@@ -61,9 +61,9 @@ class NASBench201(SearchSpace):
     def canonical(self, architecture: Architecture) -> str:
         """The field's unique string, which 6,466 classes share (official ``to_unique_str`` with zeros considered).
 
-        Skip connections are contracted and ``none`` cuts what is behind it. The published rule stops there: a node whose
-        two inputs are both cut is not itself taken for cut, so some equal networks keep different strings. The rule is
-        kept as it is, because 6,466 is the number in the paper.
+        Skip connections are contracted and ``none`` cuts what is behind it. The published rule stops there: a node
+        whose two inputs are both cut is not itself taken for cut, so some equal networks keep different strings. The
+        rule is kept as it is, because 6,466 is the number in the paper.
         """
         self.check(architecture)
         node = ["0"]

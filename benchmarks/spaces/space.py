@@ -86,11 +86,12 @@ class SearchSpace(ABC):
             not 0 <= d < c for d, c in zip(architecture, self.choices, strict=True)
         ):
             raise UserError(
-                f"{architecture!r} is no architecture of {self.name}: expected {len(self.groups)} decisions below {self.choices}"
+                f"{architecture!r} is no architecture of {self.name}: "
+                f"expected {len(self.groups)} decisions below {self.choices}"
             )
 
     def at(self, position: int) -> Architecture:
-        """The architecture at ``position`` of the enumeration, 0 <= position < len(self) (mixed radix, last fastest)."""
+        """The architecture at ``position`` of the enumeration, 0 to len(self) - 1 (mixed radix, last fastest)."""
         if not 0 <= position < len(self):
             raise UserError(f"position {position} is outside {self.name}: choose 0 to {len(self) - 1}")
         return tuple(int(d) for d in np.unravel_index(position, self.choices))
