@@ -114,9 +114,10 @@ def _search(
         rows.append(row | counts | trace)
         report(epoch, method.epochs)
         if epoch < method.epochs:
-            if epoch and epoch % settings.checkpoint_every == 0:
+            time_is_up = settings.time_limit is not None and seconds > settings.time_limit
+            if time_is_up or epoch % settings.checkpoint_every == 0:
                 checkpoint.save(method, rows)
-            if settings.time_limit is not None and seconds > settings.time_limit:
+            if time_is_up:
                 raise _TimeIsUp
 
 

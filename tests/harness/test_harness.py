@@ -1,0 +1,132 @@
+"""One run: what is recorded, what survives, what a fault leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import harness, plan, spaces
+from benchmarks.errors import UserError
+from benchmarks.spec import RunRecord, Status
+from benchmarks.store import Store
+from methods import resolve
+
+
+def job(method: str = "tests.harness.toy:Walk", space: str = "nas-bench-201", **settings: Any) -> plan.Job:
+    (found,) = plan.make(methods=[method], space_names=[space], seed_list=[0], tier="smoke").jobs[-1:]
+    config = dataclasses.asdict(resolve(method, settings)[1])
+    return dataclasses.replace(found, spec=dataclasses.replace(found.spec, config=config))
+
+
+def settings(folder: Path, **changes: Any) -> harness.Settings:
+    return harness.Settings(Store(folder).open(), **changes)
+
+
+def execute(a_job: plan.Job, where: harness.Settings) -> RunRecord:
+    return harness.execute(a_job, where, lambda epoch, epochs: None)
+
+
+def without_seconds(record: RunRecord) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in record.rows]
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+def test_rows_hold_the_choice_and_its_ground_truth(tmp_path: Path, space: str) -> None:
+    record = execute(job(space=space), settings(tmp_path))
+    assert [row["epoch"] for row in record.rows] == [0, 1, 2, 3, 4, 5]
+    assert record.status is Status.DONE
+    assert 10 <= record.final["cifar10_test"] <= 94.4
+    assert record.final["regret_cifar10_test"] >= 0
+    assert "distance" not in record.rows[0] or record.rows[0]["distance"] is None
+    assert record.facts["version_torch"] and record.facts["images_sha256"] == record.spec.images
+    assert len(record.facts["ground_truth_digest"]) == 64
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole = execute(job(), settings(tmp_path / "whole"))
+    again = settings(tmp_path / "again", time_limit=1e-9)
+    for _ in range(5):
+        record = execute(job(), again)
+        assert record.status is Status.TIMEOUT
+        checkpoints = list((tmp_path / "again" / "checkpoints").iterdir())
+    assert len(checkpoints) == 1
+    record = execute(job(), dataclasses.replace(again, time_limit=None))
+    assert record.facts["resumed"]
+    assert without_seconds(record) == without_seconds(whole)
+    assert not list((tmp_path / "again" / "checkpoints").iterdir())
+
+
+def test_a_done_run_is_not_done_again(tmp_path: Path) -> None:
+    where = settings(tmp_path)
+    first = execute(job(), where)
+    assert execute(job(), where).facts["seconds_total"] == first.facts["seconds_total"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip"])
+def test_a_damaged_checkpoint_is_moved_aside(tmp_path: Path, damage: str) -> None:
+    whole = execute(job(), settings(tmp_path / "whole"))
+    where = settings(tmp_path / "again")
+    execute(job(fault="raise", at=3), where)
+    failing = job(fault="raise", at=3)
+    path = tmp_path / "again" / "checkpoints" / f"{failing.spec.hash}.pt"
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    path.write_bytes(data[: len(data) // 2] if damage == "truncate" else data)
+    record = execute(failing, where)
+    assert not record.facts["resumed"]
+    assert path.with_suffix(".damaged").exists()
+    assert without_seconds(record)[:3] == without_seconds(whole)[:3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "message"),
+    [
+        ("diverge", Status.DIVERGED, "the walk is not finite"),
+        ("raise", Status.ERROR, "ZeroDivisionError: a fault of the method"),
+        ("memory", Status.ERROR, "MemoryError"),
+    ],
+)
+def test_a_fault_becomes_a_record(tmp_path: Path, fault: str, status: Status, message: str) -> None:
+    where = settings(tmp_path)
+    failing = job(fault=fault)
+    execute(failing, where)
+    record = where.store.get(failing.spec)
+    assert record is not None
+    assert record.status is status
+    assert message in record.message
+    assert [row["epoch"] for row in record.rows] == [0, 1, 2]
+    assert record.rows[-1]["cifar10_test"] > 0
+
+
+def test_an_upstream_run_is_taken_from_the_store(tmp_path: Path) -> None:
+    jobs = plan.make(
+        methods=["tests.harness.toy:Continuing"], space_names=["nas-bench-201"], seed_list=[0], tier="smoke"
+    ).jobs
+    assert [j.spec.method for j in jobs] == ["tests.harness.toy:Walk", "tests.harness.toy:Continuing"]
+    where = settings(tmp_path)
+    early = execute(jobs[1], where)
+    assert early.status is Status.ERROR and "run it first" in early.message
+    first, second = (execute(j, where) for j in jobs)
+    assert second.final["architecture"] == first.final["architecture"]
+    assert second.spec.upstream == first.spec.hash
+
+
+def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
+    changed = job()
+    changed = dataclasses.replace(changed, spec=dataclasses.replace(changed.spec, images="0" * 64))
+    assert "images of digits changed" in execute(changed, settings(tmp_path)).message
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,x", "-1", "0", "3,3", "1.5"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(UserError, match="are not numbers"):
+        plan.seeds(text)
+
+
+def test_seeds() -> None:
+    assert plan.seeds("4") == [0, 1, 2, 3]
+    assert plan.seeds("3,5,8") == [3, 5, 8]

@@ -1,0 +1,103 @@
+"""Methods that exist to be run by the harness's tests: cheap, with state, and faults on demand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.spaces import Architecture
+from benchmarks.spec import Diverged, Method, Trace
+
+
+@dataclass(frozen=True)
+class WalkConfig:
+    """What goes wrong, and when."""
+
+    fault: str = ""
+    at: int = 3
+    length: int = 5
+    pause: float = 0.0
+
+
+class Walk(Method):
+    """A random walk over architecture parameters: its state is all its history."""
+
+    Config = WalkConfig
+
+    def __init__(self, problem: Any, config: WalkConfig) -> None:
+        super().__init__(problem, config)
+        self.alpha = torch.randn(problem.space.parameters, generator=problem.seeds.generator("start"))
+
+    @property
+    def epochs(self) -> int:
+        return self.config.length
+
+    def train_epoch(self, epoch: int) -> Trace:
+        time.sleep(self.config.pause)
+        if epoch == self.config.at:
+            self.fail()
+        noise = torch.randn(len(self.alpha), generator=self.problem.seeds.generator("walk", epoch))
+        self.alpha = 0.9 * self.alpha + noise
+        return {"distance": float(self.alpha.norm())}
+
+    def fail(self) -> None:
+        match self.config.fault:
+            case "diverge":
+                raise Diverged("the walk is not finite")
+            case "raise":
+                raise ZeroDivisionError("a fault of the method")
+            case "memory":
+                raise MemoryError
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def architecture(self) -> Architecture:
+        return self.problem.space.discretise(self.alpha)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.alpha = state["alpha"]
+
+
+@dataclass(frozen=True)
+class DivergingConfig(WalkConfig):
+    fault: str = "diverge"
+
+
+class Diverging(Walk):
+    Config = DivergingConfig
+
+
+@dataclass(frozen=True)
+class RaisingConfig(WalkConfig):
+    fault: str = "raise"
+
+
+class Raising(Walk):
+    Config = RaisingConfig
+
+
+class Continuing(Method):
+    """Starts from a walk's end."""
+
+    upstream = "tests.harness.toy:Walk"
+
+    def architecture(self) -> Architecture:
+        return self.problem.space.decode(str(self.problem.upstream["architecture"]))
+
+
+@dataclass(frozen=True)
+class SlowConfig(WalkConfig):
+    pause: float = 0.15
+
+
+class Slow(Walk):
+    Config = SlowConfig
