@@ -1,0 +1,214 @@
+"""The runs that tables and figures are made of, grouped so that nothing that differs in tier or images is mixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import published
+from benchmarks import store
+from benchmarks.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = (
+    "random", "zero-cost", "darts-1st", "darts-2nd", "balenas-1st", "balenas-2nd", "balenas-tf-1st", "balenas-tf-2nd",
+)  # fmt: skip
+"""The methods that tables list as 'not run' where a store lacks them, in the order of tables."""
+_TIERS = ("paper", "cpu", "quick", "smoke")  # the order of tables: what says most about the paper first
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a table never mixes.
+
+    Attributes:
+        space: search space.
+        tier: tier.
+        data: image set.
+        images: its SHA-256.
+        description: tier and images in words, for captions.
+    """
+
+    space: str
+    tier: str
+    data: str
+    images: str
+    description: str
+
+    @property
+    def name(self) -> str:
+        """Stem of file names, e.g. ``nas-bench-201-cpu-cifar10``."""
+        return f"{self.space}-{self.tier}-{self.data}"
+
+    @property
+    def title(self) -> str:
+        """Tier and images in two words."""
+        return f"{self.tier} tier, {self.data}"
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the images are handwritten digits, on which no claim of the paper is tested."""
+        return self.data == "digits"
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether the tier is the paper's setting."""
+        return self.tier == "paper"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of one or several stores.
+
+    Attributes:
+        epochs: a row an epoch, as ``benchmarks.store.frame`` gives it, with ``label``: the method's name and whatever
+            differs among its runs in one setting.
+        folders: where they are from.
+        superseded: runs left out because the same search was done with newer numerics.
+    """
+
+    epochs: pd.DataFrame
+    folders: tuple[Path, ...] = ()
+    superseded: int = 0
+
+    @cached_property
+    def finals(self) -> pd.DataFrame:
+        """The last row of each finished run."""
+        last = self.epochs.groupby("spec_hash", sort=False).tail(1)
+        return last[last["status"] == "done"]
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        """The last row of each run that did not finish."""
+        last = self.epochs.groupby("spec_hash", sort=False).tail(1)
+        return last[last["status"] != "done"]
+
+    @cached_property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every setting of which a run is finished: tiers nearest to the paper first, NAS-Bench-201 before 1Shot1."""
+        found = {}
+        for key, group in self.finals.groupby(["space", "tier", "data", "images"], sort=False):
+            space, tier, data, images = map(str, key)
+            found[space, tier, data, images] = Setting(space, tier, data, images, describe(group.iloc[0]))
+        return tuple(sorted(found.values(), key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images)))
+
+    def of(self, setting: Setting, label: str | None = None, *, epochs: bool = False) -> pd.DataFrame:
+        """Finished runs of a setting (and of one label), by seed: their last rows, or all of them."""
+        frame = self.epochs[self.epochs["status"] == "done"] if epochs else self.finals
+        chosen = (
+            (frame["space"] == setting.space)
+            & (frame["tier"] == setting.tier)
+            & (frame["data"] == setting.data)
+            & (frame["images"] == setting.images)
+        )
+        if label is not None:
+            chosen &= frame["label"] == label
+        order = ["seed", "epoch"] if epochs else ["seed"]
+        return frame[chosen].sort_values(order, kind="stable")
+
+    def labels(self, setting: Setting) -> list[str]:
+        """The methods (with variants) of a setting: those of ``METHODS`` in its order, then others by name."""
+        frame = self.of(setting)[["method", "label"]].drop_duplicates()
+        order = {name: place for place, name in enumerate(METHODS)}
+        rows = sorted(frame.itertuples(), key=lambda r: (order.get(str(r.method), len(order)), str(r.label)))
+        return [str(row.label) for row in rows]
+
+
+def paper_labels() -> dict[str, str]:
+    """The paper's names of these methods."""
+    labels = {method: row.label for row in published.find("Table 1").rows for method in row.methods}
+    return labels | {
+        "balenas-tf-1st": "BaLeNAS-TF (1st)",
+        "balenas-tf-2nd": "BaLeNAS-TF (2nd)",
+        "random": "Random",
+    }
+
+
+def method_of(label: str) -> str:
+    """The method of a label."""
+    return label.partition(" [")[0]
+
+
+def display(label: str) -> str:
+    """A label as tables and figures print it: the paper's name of the method, and the variant."""
+    method, _, variant = label.partition(" [")
+    return paper_labels().get(method, method) + (f" [{variant}" if variant else "")
+
+
+def describe(row: pd.Series) -> str:
+    """Tier and images of a run in words."""
+    size = int(row["budget.image_size"])
+    images = f"{int(row['budget.train_images']):,} + {int(row['budget.valid_images']):,} images of {size}x{size}"
+    provenance = row.get("facts.images_provenance")
+    source = f", {provenance}" if isinstance(provenance, str) else ""
+    return f"{row['tier']} tier, {row['data']} ({images}{source}, SHA-256 {str(row['images'])[:12]})"
+
+
+def default_folders(root: Path = ROOT) -> list[Path]:
+    """The committed reference results if there are any, else a user's own in ``results/runs``."""
+    reference = root / "results" / "reference"
+    committed = [path for path in sorted(reference.glob("*")) if next(path.rglob("seed-*.parquet"), None)]
+    return committed or [root / "results" / "runs"]
+
+
+def load(folders: Sequence[Path]) -> Runs:
+    """Read stores.
+
+    Raises:
+        UserError: a missing or empty folder, a damaged file, or runs that no table could tell apart.
+    """
+    frame = store.frame(list(folders), final=False)
+    if frame.empty:
+        where = ", ".join(map(str, folders))
+        raise UserError(f"no results in {where}: run python -m benchmarks.run first, or name a folder with --results")
+    frame, superseded = _newest(frame)
+    return Runs(_labelled(frame), tuple(folders), superseded)
+
+
+def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Drop runs done with older numerics wherever the same setting, method and seed has newer ones."""
+    key = ["space", "tier", "data", "images", "method", "seed"]
+    newest = frame.groupby(key)["numerics"].transform("max")
+    kept = frame[frame["numerics"] == newest]
+    return kept, frame["spec_hash"].nunique() - kept["spec_hash"].nunique()
+
+
+def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add ``label``: the method, and in brackets what differs between its runs in one setting."""
+    frame = frame.copy()
+    frame["label"] = frame["method"].astype(str)
+    knobs = [
+        c for c in frame.columns if c.startswith(("config.", "budget.")) and c not in ("budget.tier", "budget.data")
+    ]
+    for _, group in frame.groupby(["space", "tier", "data", "images", "method"], sort=False):
+        differing = [knob for knob in knobs if group[knob].map(_short).nunique() > 1]
+        if differing:
+            settings = group[differing].apply(
+                lambda row: ", ".join(f"{knob.split('.', 1)[1]}={_short(row[knob])}" for knob in row.index), axis=1
+            )
+            frame.loc[group.index, "label"] = group["method"] + " [" + settings + "]"
+    runs = frame.drop_duplicates("spec_hash")
+    done = runs[runs["status"] == "done"]
+    twice = done[done.duplicated(["space", "tier", "data", "images", "label", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(
+            f"two runs of {row['label']} on {row['space']} at the {row['tier']} tier, seed {row['seed']}, differ only "
+            "in what they start from: name results folders that hold one of them"
+        )
+    return frame
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return "unset" if math.isnan(value) else f"{value:g}"
+    return "unset" if value is None else str(value)
+
+
+def _rank(tier: str) -> int:
+    return _TIERS.index(tier) if tier in _TIERS else len(_TIERS)

@@ -1,0 +1,155 @@
+"""The tables from stored runs, and the command line that makes them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import make_tables, rendering, runs, tables
+from analysis.rendering import MeanSd, Table
+from benchmarks.spec import Status
+from benchmarks.store import Store
+from tests.analysis.conftest import record
+
+
+def rows_of(table: Table, label: str) -> list[tuple[rendering.Cell, ...]]:
+    return [row for row in table.rows if row[0] == label]
+
+
+def accuracy(loaded: runs.Runs, space: str) -> Table:
+    setting = next(s for s in loaded.settings if s.space == space)
+    return tables.accuracy.table(loaded, setting)
+
+
+def test_table_1_shows_ours_beside_published(make_store):
+    loaded = runs.load([make_store(seeds=3)])
+    table = accuracy(loaded, "nas-bench-201")
+    published, ours = rows_of(table, "BaLeNAS (1st)")
+    assert published[1:3] == ("published", 4) and ours[1:3] == ("ours", 3)
+    assert str(published[4]) == "93.62 ± 0.12"
+    values = loaded.finals.query("method == 'balenas-1st' and space == 'nas-bench-201'")["cifar10_test"]
+    assert ours[4] == MeanSd(values.mean(), values.std())
+    difference = table.rows[table.rows.index(ours) + 1]
+    assert difference[1] == "ours - published"
+    assert float(str(difference[4])) == pytest.approx(values.mean() - 93.62, abs=0.005)
+    assert "not the paper's setting" in str(difference[-1])
+
+
+def test_table_1_marks_what_is_missing_or_exact(make_store):
+    table = accuracy(runs.load([make_store()]), "nas-bench-201")
+    assert rows_of(table, "BaLeNAS (2nd)")[1][3] == "not run"
+    assert "not run here" in str(rows_of(table, "ENAS")[0][-1])
+    assert len(rows_of(table, "ENAS")) == 1
+    assert "6 of 6" in str(rows_of(table, "DrNAS")[0][-1])
+    published, exact = rows_of(table, "optimum")
+    assert "4 of 6" in str(published[-1]) and str(exact[5]) == "73.49"
+    assert str(rows_of(table, "one uniform random architecture")[0][4]) == "87.06 ± 12.93"
+    assert "oracle" in str(rows_of(table, "best of 100 uniform draws, oracle")[0][0])
+
+
+def test_captions_name_tier_images_n_and_ddof(make_store):
+    for table in tables.build(runs.load([make_store()])):
+        for part in ("quick tier", "digits", "n = 2", "ddof 1", "SHA-256"):
+            assert part in table.caption, table.name
+        assert any("not what the paper claims" in note for note in table.notes)
+
+
+def test_one_shot_tables_never_guess_validation(make_store):
+    loaded = runs.load([make_store()])
+    table = accuracy(loaded, "nas-bench-1shot1-s1")
+    row = rows_of(table, "DARTS (1st)")[0]
+    frame = loaded.finals.query("method == 'darts-1st' and space == 'nas-bench-1shot1-s1'")
+    assert row[-1] == frame["cifar10_valid"].notna().sum()
+    assert row[5] == MeanSd(frame["regret_cifar10_test"].mean(), frame["regret_cifar10_test"].std())
+    assert str(rows_of(table, "optimum")[0][5]) == "0.00"
+
+
+def test_tiers_and_variants_are_not_mixed(make_store, tmp_path: Path):
+    quick, smoke = make_store(seeds=2), make_store(seeds=3, tier="smoke", name="other")
+    store = Store(quick)
+    store.append(record("darts-1st", "nas-bench-201", 0, order=2))
+    loaded = runs.load([quick, smoke])
+    names = [setting.name for setting in loaded.settings]
+    assert names == [
+        "nas-bench-201-quick-digits", "nas-bench-1shot1-s1-quick-digits",
+        "nas-bench-201-smoke-digits", "nas-bench-1shot1-s1-smoke-digits",
+    ]  # fmt: skip
+    labels = loaded.labels(loaded.settings[0])
+    assert [label for label in labels if label.startswith("darts-1st")] == [
+        "darts-1st [order=2]",
+        "darts-1st [order=unset]",
+    ]
+    assert len(loaded.of(loaded.settings[0], "darts-1st [order=unset]")) == 2
+
+
+def test_failed_runs_are_counted_not_averaged(make_store):
+    folder = make_store(seeds=2)
+    Store(folder).append(record("darts-1st", "nas-bench-201", 7, status=Status.DIVERGED))
+    table = accuracy(runs.load([folder]), "nas-bench-201")
+    assert rows_of(table, "DARTS (1st)")[1][2] == 2
+    assert any("1 run(s) did not finish (diverged)" in note for note in table.notes)
+
+
+def test_files_in_four_formats(make_store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    assert make_tables.main(["--results", str(make_store()), "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Table 1: NAS-Bench-201 (quick tier, digits)" in printed and "space 1" in printed
+    stem = out / "tables" / "table-1-nas-bench-201-quick-digits"
+    parsed = list(csv.DictReader(stem.with_suffix(".csv").read_text().splitlines()))
+    assert float(parsed[0]["CIFAR-10 test mean"]) == 86.61 and float(parsed[0]["CIFAR-10 test sd"]) == 13.46
+    tex = stem.with_suffix(".tex").read_text()
+    assert r"\toprule" in tex and r"86.61 $\pm$ 13.46" in tex and tex.count("\\\\") == len(parsed) + 1
+    assert "<table" in stem.with_suffix(".html").read_text()
+    assert stem.with_suffix(".md").read_text() in printed
+
+
+def test_runs_twice_give_the_same_bytes(make_store, tmp_path: Path):
+    folder = make_store()
+    for name in ("a", "b"):
+        make_tables.main(["--results", str(folder), "--output", str(tmp_path / name)])
+    first, second = (sorted((tmp_path / name).rglob("*.*")) for name in ("a", "b"))
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+@pytest.mark.parametrize("case", ["missing", "empty", "file for output", "damaged"])
+def test_bad_folders_are_one_line(case: str, make_store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder, out = tmp_path / "runs", tmp_path / "out"
+    if case != "missing":
+        folder = make_store() if case != "empty" else Store(tmp_path / "runs").open().folder
+    if case == "file for output":
+        out.write_text("x")
+    if case == "damaged":
+        next(folder.rglob("seed-*.parquet")).write_bytes(b"PAR1")
+    assert make_tables.main(["--results", str(folder), "--output", str(out)]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert [line for line in error if line.startswith("error: ")] == error[1:] and len(error) == 2
+
+
+def test_default_is_the_reference_if_it_is_there(tmp_path: Path):
+    assert runs.default_folders(tmp_path) == [tmp_path / "results" / "runs"]
+    Store(tmp_path / "results" / "reference" / "cpu").open().append(record("random", "nas-bench-201", 0))
+    (tmp_path / "results" / "reference" / "notes").mkdir()
+    assert runs.default_folders(tmp_path) == [tmp_path / "results" / "reference" / "cpu"]
+
+
+def test_rendering_escapes():
+    table = Table("t", "a_b", ("x|y", "50 %"), (("a & b", MeanSd(1, 2)), ("<i>", None)), "c")
+    assert r"x\|y" in rendering.markdown(table) and "| - " in rendering.markdown(table)
+    assert r"a \& b & 1.00 $\pm$ 2.00 \\" in rendering.latex(table) and r"50 \%" in rendering.latex(table)
+    assert "&lt;i&gt;" in rendering.html_table(table) and 'data-value="1"' in rendering.html_table(table)
+    assert next(csv.reader(io.StringIO(rendering.comma_separated(table)))) == ["x|y", "50 % mean", "50 % sd"]
+
+
+def test_mean_of_nothing_is_nothing():
+    assert MeanSd.of([np.nan]) is None
+    assert str(MeanSd.of([1.0])) == "1.00"
+
+
+def test_a_row_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="2 headings"):
+        Table("t", "t", ("a", "b"), ((1,),), "")
