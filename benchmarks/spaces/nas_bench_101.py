@@ -33,13 +33,12 @@ def check(matrix: Matrix, operations: Sequence[str]) -> None:
             raise one_of("operation", name, OPERATIONS)
 
 
-def prune(matrix: Matrix, operations: Sequence[str]) -> tuple[Matrix, tuple[str, ...]]:
-    """Drop vertices that no path from input to output passes, as the benchmark does before training.
+def reached(matrix: Matrix) -> npt.NDArray[np.intp]:
+    """Vertices on some path from input to output, in order.
 
     Raises:
-        UserError: the output cannot be reached from the input.
+        UserError: there is no such path.
     """
-    check(matrix, operations)
     n = len(matrix)
     forward, backward = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     forward[0] = backward[n - 1] = True
@@ -47,9 +46,15 @@ def prune(matrix: Matrix, operations: Sequence[str]) -> tuple[Matrix, tuple[str,
         forward[vertex] = (matrix[:vertex, vertex].astype(bool) & forward[:vertex]).any()
     for vertex in range(n - 2, -1, -1):
         backward[vertex] = (matrix[vertex, vertex + 1 :].astype(bool) & backward[vertex + 1 :]).any()
-    keep = np.flatnonzero(forward & backward)
     if not forward[n - 1]:
         raise UserError("the module's output cannot be reached from its input")
+    return np.flatnonzero(forward & backward)
+
+
+def prune(matrix: Matrix, operations: Sequence[str]) -> tuple[Matrix, tuple[str, ...]]:
+    """Keep the vertices of ``reached``, as the benchmark does before training. Raises ``UserError`` as that does."""
+    check(matrix, operations)
+    keep = reached(matrix)
     return matrix[np.ix_(keep, keep)], tuple(operations[v - 1] for v in keep[1:-1])
 
 

@@ -6,11 +6,13 @@ output that concatenates a fixed number of nodes. Nodes are numbered from 1; 0 i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from benchmarks.errors import UserError, one_of
@@ -125,3 +127,28 @@ class NASBench1Shot1(SearchSpace):
         return NASBench101Network(
             matrix, operations, channels=channels, cells_per_stage=cells_per_stage, classes=classes
         )
+
+    def module_hashes(self) -> npt.NDArray[np.void]:
+        """Hashes of all encodings in the order of ``at``, 16 raw bytes each, shape ``[len(self)]``.
+
+        What pruning keeps depends on the inputs alone, and operations of dropped nodes do not matter, so each distinct
+        pruned module is hashed once: about 150,000 for the 1,312,200 encodings of space 3, half a minute.
+        """
+        nodes = self.choice_nodes
+        operations = np.array(list(itertools.product(range(len(OPERATIONS)), repeat=nodes)))
+        wirings = list(itertools.product(*(range(c) for c in self.choices[nodes:])))
+        found = np.empty((len(operations), len(wirings)), dtype="V16")
+        known: dict[tuple[bytes, tuple[str, ...]], bytes] = {}
+        for column, wiring in enumerate(wirings):
+            matrix, names = self.module((*[0] * nodes, *wiring))
+            kept = nas_bench_101.reached(matrix)[1:-1] - 1
+            pruned, _ = nas_bench_101.prune(matrix, names)
+            alternatives, which = np.unique(operations[:, kept], axis=0, return_inverse=True)
+            digests = []
+            for row in alternatives.tolist():
+                key = pruned.tobytes(), tuple(OPERATIONS[op] for op in row)
+                if key not in known:
+                    known[key] = bytes.fromhex(nas_bench_101.module_hash(pruned, key[1]))
+                digests.append(known[key])
+            found[:, column] = np.array(digests, dtype="V16")[which.ravel()]
+        return found.ravel()
