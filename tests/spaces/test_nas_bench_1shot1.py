@@ -90,9 +90,11 @@ def test_bad_modules_are_refused() -> None:
 
 @pytest.mark.parametrize("number", SPACES)
 def test_built_networks_have_the_tables_parameters(number: int) -> None:
-    """Where the output takes three nodes, widths depend on their order, which a hash ignores: two encodings of one graph
-    may differ by some parameters, and the table has one of them. So the table's own matrix is built, and each encoding
-    is compared wherever no division leaves a remainder."""
+    """Exact wherever 128 divides by the nodes that feed the output.
+
+    Elsewhere widths depend on the order of the nodes, which a hash ignores: two encodings of one graph may differ by some
+    parameters, and the table holds those of one.
+    """
     space = SPACES[number]
     table = ground_truth.load(space.name, tables=None)
     rng = np.random.default_rng(number)
