@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from methods.proxies.probe import Probe, gradients_of, weighted_layers
+from methods.proxies.probe import Probe, gradients_of
 
 
 def grasp(probe: Probe) -> float:
@@ -16,10 +16,9 @@ def grasp(probe: Probe) -> float:
     Precision: float32 passes, float64 sum. The sum cancels: single scores are noisy.
     Direction: the sign is such that larger is better; either sign occurs.
     """
-    replica = probe.replica()
-    weights: list[torch.Tensor] = [layer.weight for layer in weighted_layers(replica)]
-    loss = probe.loss(replica(probe.images), probe.labels)
+    weights = probe.forward.weights
+    loss = probe.loss(probe.forward.logits, probe.labels)
     gradients = gradients_of(loss, weights, create_graph=True)
     product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
-    curved = gradients_of(product, weights)
+    curved = gradients_of(product, weights, retain_graph=True)
     return -float(sum((w.detach() * h).double().sum() for w, h in zip(weights, curved, strict=True)))

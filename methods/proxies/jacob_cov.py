@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from methods.proxies.probe import Probe
+from methods.proxies.probe import Probe, gradients_of
 
 SHIFT = 1e-5
 """Added to the eigenvalues so that their logarithms and inverses exist."""
@@ -22,8 +22,7 @@ def jacob_cov(probe: Probe) -> float:
     Precision: float32 pass, float64 correlation and eigenvalues.
     Direction: larger is better; NaN for a network whose output does not depend on its input.
     """
-    images = probe.images.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(probe.replica()(images).sum(), images, materialize_grads=True)
+    (gradient,) = gradients_of(probe.forward.logits.sum(), [probe.forward.images], retain_graph=True)
     rows = gradient.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
     rows = rows / rows.norm(dim=1, keepdim=True)

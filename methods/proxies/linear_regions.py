@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from methods.proxies.probe import SMALLEST_IMAGE, Probe
+from methods.proxies.probe import SMALLEST_IMAGE, Probe, recorded, relus
 
 CROPS = 1000
 """Inputs that are told apart."""
@@ -33,12 +33,9 @@ def linear_regions(probe: Probe) -> float:
     crops = probe.images[draw(count)[:, None, None], :, rows, columns].movedim(-1, 1)
 
     replica = probe.replica()
-    patterns: list[Tensor] = []
-    for module in replica.modules():
-        if isinstance(module, nn.ReLU):
-            module.register_forward_hook(lambda _m, _i, output: patterns.append((output > 0).flatten(1)))
-    with torch.no_grad():
+    with torch.no_grad(), recorded(relus(replica)) as activations:
         replica(crops)
-    if not patterns:
+    if not activations:
         return 1.0
-    return float(len({row.tobytes() for row in torch.cat(patterns, 1).numpy()}))
+    patterns = torch.cat([(activation > 0).flatten(1) for activation in activations], 1).numpy()
+    return float(len({row.tobytes() for row in patterns}))

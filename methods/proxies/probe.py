@@ -66,22 +66,32 @@ class Probe:
         return replica.requires_grad_(True)
 
     @cached_property
-    def backward(self) -> Backward:
-        """Gradient of the loss on the batch (SNIP, gradient norm and Fisher read it)."""
+    @torch.enable_grad()
+    def forward(self) -> Forward:
+        """The forward pass on the batch, with its graph (all proxies that look at images start from it)."""
         replica = self.replica()
         layers = weighted_layers(replica)
-        with recorded(layers) as outputs:
-            loss = self.loss(replica(self.images), self.labels)
-        weights = [layer.weight for layer in layers]
-        gradients = gradients_of(loss, [*weights, *outputs])
+        images = self.images.clone().requires_grad_(True)
+        with recorded(layers) as outputs, recorded(relus(replica)) as activations:
+            logits = replica(images)
+        return Forward(images, [layer.weight for layer in layers], outputs, activations, logits)
+
+    @cached_property
+    @torch.enable_grad()
+    def backward(self) -> Backward:
+        """Gradient of the loss on the batch (SNIP, gradient norm and Fisher read it)."""
+        forward = self.forward
+        loss = self.loss(forward.logits, self.labels)
+        gradients = gradients_of(loss, [*forward.weights, *forward.outputs], retain_graph=True)
         return Backward(
-            weights=tuple(w.detach() for w in weights),
-            gradients=tuple(gradients[: len(weights)]),
-            outputs=tuple(o.detach() for o in outputs),
-            output_gradients=tuple(gradients[len(weights) :]),
+            weights=tuple(w.detach() for w in forward.weights),
+            gradients=tuple(gradients[: len(forward.weights)]),
+            outputs=tuple(o.detach() for o in forward.outputs),
+            output_gradients=tuple(gradients[len(forward.weights) :]),
         )
 
     @cached_property
+    @torch.enable_grad()
     def flow(self) -> Flow:
         """Gradient of the positive linear network's output (SynFlow and log-SynFlow read it)."""
         replica = self.replica().double()
@@ -92,6 +102,25 @@ class Probe:
         weights = [layer.weight for layer in weighted_layers(replica)]
         total = replica(torch.ones(1, *self.images.shape[1:], dtype=torch.float64)).sum()
         return Flow(tuple(w.detach() for w in weights), tuple(gradients_of(total, weights)))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass whose graph is kept.
+
+    Attributes:
+        images: the batch, a leaf of the graph.
+        weights: of each layer (``weighted_layers``), leaves of the graph.
+        outputs: of each call of a layer, ``[B, C, H, W]`` or ``[B, C]``.
+        activations: of each call of a ReLU.
+        logits: ``[B, classes]``.
+    """
+
+    images: Tensor
+    weights: list[Tensor]
+    outputs: list[Tensor]
+    activations: list[Tensor]
+    logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -137,6 +166,11 @@ def bypass_batch_norm(network: nn.Module) -> None:
                 setattr(module, name, nn.Identity())
 
 
+def relus(network: nn.Module) -> list[nn.ReLU]:
+    """The ReLUs, whose switches NASWOT and the linear regions count."""
+    return [m for m in network.modules() if isinstance(m, nn.ReLU)]
+
+
 @contextmanager
 def recorded(layers: list[nn.Conv2d | nn.Linear] | list[nn.ReLU]) -> Iterator[list[Tensor]]:
     """The outputs of the layers' calls inside the block, in the order of the calls."""
@@ -149,9 +183,13 @@ def recorded(layers: list[nn.Conv2d | nn.Linear] | list[nn.ReLU]) -> Iterator[li
             handle.remove()
 
 
-def gradients_of(scalar: Tensor, inputs: list[Tensor], *, create_graph: bool = False) -> list[Tensor]:
+def gradients_of(
+    scalar: Tensor, inputs: list[Tensor], *, retain_graph: bool = False, create_graph: bool = False
+) -> list[Tensor]:
     """Gradient in each input; zeros where the scalar does not depend on it."""
     if not scalar.requires_grad:
         return [torch.zeros_like(i) for i in inputs]
-    found = torch.autograd.grad(scalar, inputs, create_graph=create_graph, allow_unused=True)
+    found = torch.autograd.grad(
+        scalar, inputs, retain_graph=retain_graph or create_graph, create_graph=create_graph, allow_unused=True
+    )
     return [torch.zeros_like(i) if g is None else g for i, g in zip(inputs, found, strict=True)]

@@ -292,7 +292,11 @@ def test_disconnected_has_no_jacobian(disconnected, batch):
 
 def test_scoring_together_changes_nothing(small, batch, probe):
     names = [name for name in ALL if name not in ("zen", "linear-regions")]
-    assert score_together(names, probe(small)) == {name: score(name, small, *batch) for name in names}
+    expected = {name: score(name, small, *batch) for name in names}
+    assert score_together(names, probe(small)) == expected
+    assert score_together(reversed(names), probe(small)) == expected
+    with torch.no_grad():
+        assert score_together(["naswot", "snip"], probe(small)) == {n: expected[n] for n in ("naswot", "snip")}
 
 
 def test_synflow_needs_float64(batch):
