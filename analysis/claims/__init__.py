@@ -1,0 +1,75 @@
+"""The claims ledger: ``results/published/claims.toml`` says what the paper claims, checks say what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import published, statistics
+from analysis.claims.checks import CHECKS
+from analysis.claims.finding import Finding, Pending, Verdict, decide
+from analysis.runs import Runs
+from benchmarks.errors import UserError, one_of
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper.
+
+    Attributes:
+        id: short name.
+        statement: what is claimed.
+        where: section, table or figure of the paper.
+        check: name of the check that decides it.
+        parameters: what the check needs.
+        family: claims whose p-values are corrected together.
+        analogue: whether this is not the paper's own claim but the same quantity on another space.
+    """
+
+    id: str
+    statement: str
+    where: str
+    check: str
+    parameters: Mapping[str, Any]
+    family: str
+    analogue: bool
+
+
+def load(folder: Path = published.FOLDER) -> list[Claim]:
+    """Every claim, in the order of the file. Raises ``UserError`` for an unknown check or a missing key."""
+    claims = []
+    for entry in published.read(folder, "claims.toml")["claim"]:
+        rest = dict(entry)
+        try:
+            fixed = {key: rest.pop(key) for key in ("id", "statement", "where", "check")}
+        except KeyError as error:
+            raise UserError(f"claims.toml: a claim lacks {error}") from None
+        if fixed["check"] not in CHECKS:
+            raise one_of(f"check of claim {fixed['id']}", fixed["check"], CHECKS)
+        family, analogue = rest.pop("family", fixed["id"]), rest.pop("analogue", False)
+        claims.append(Claim(**fixed, parameters=rest, family=family, analogue=analogue))
+    return claims
+
+
+def judge(runs: Runs, claims: list[Claim]) -> list[tuple[Claim, Finding]]:
+    """Check every claim; those of a family share Holm's correction."""
+    results = [CHECKS[claim.check](runs, **claim.parameters) for claim in claims]
+    families: defaultdict[str, list[int]] = defaultdict(list)
+    for position, (claim, result) in enumerate(zip(claims, results, strict=True)):
+        if isinstance(result, Pending):
+            families[claim.family].append(position)
+    findings: list[Finding | Pending] = list(results)
+    for positions in families.values():
+        pending = [result for i in positions if isinstance(result := results[i], Pending)]
+        adjusted = statistics.holm([result.p for result in pending])
+        equivalent = statistics.holm([result.p_equivalent for result in pending])
+        for i, result, p, p_equivalent in zip(positions, pending, adjusted, equivalent, strict=True):
+            findings[i] = decide(dataclasses.replace(result, p=p, p_equivalent=p_equivalent), len(pending))
+    return [(claim, f) for claim, f in zip(claims, findings, strict=True) if isinstance(f, Finding)]
+
+
+__all__ = ["Claim", "Finding", "Verdict", "judge", "load"]

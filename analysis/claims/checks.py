@@ -1,0 +1,178 @@
+"""The checks that claims are decided by. Each takes runs and its claim's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis import statistics
+from analysis.claims import in_print, selection
+from analysis.claims.finding import Finding, Pending, Verdict, describe
+from analysis.runs import Runs, Setting
+from analysis.statistics import Interval
+
+Check = Callable[..., Finding | Pending]
+
+
+def settings(runs: Runs, space: str, *methods: str) -> list[Setting]:
+    """Settings of a space that have all methods, images before digits, nearest to the paper first."""
+    found = [s for s in runs.settings if s.space == space and set(methods) <= set(runs.labels(s))]
+    return sorted(found, key=lambda s: s.is_digits)
+
+
+def pairs(
+    runs: Runs, setting: Setting, better: str, worse: str, values: Callable[[pd.DataFrame], float]
+) -> pd.DataFrame:
+    """One number a run for both methods, at the seeds that both have: columns ``better`` and ``worse``."""
+    columns = {}
+    for name, method in (("better", better), ("worse", worse)):
+        frame = runs.of(setting, method, epochs=True)
+        columns[name] = pd.Series({int(str(seed)): values(run) for seed, run in frame.groupby("seed")}, dtype=float)
+    return pd.DataFrame(columns).dropna()
+
+
+def compare(
+    runs: Runs, space: str, better: str, worse: str, values: Callable[[pd.DataFrame], float], margin: float,
+    *, lower: bool = False,
+) -> Finding | Pending:  # fmt: skip
+    """A paired test of one number a run; ``lower`` where less is claimed."""
+    for setting in settings(runs, space, better, worse):
+        table = pairs(runs, setting, better, worse, values)
+        if table.empty:
+            continue
+        first, second = (table["worse"], table["better"]) if lower else (table["better"], table["worse"])
+        result = statistics.paired(first, second)
+        return Pending(
+            result.n,
+            result.mean,
+            result.interval,
+            result.direction,
+            result.p,
+            statistics.equivalence(first - second, margin),
+            margin,
+            f"({worse} - {better})" if lower else "points",
+            setting,
+            result.wins,
+        )
+    return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has both {better} and {worse}")
+
+
+def paired(runs: Runs, *, space: str, better: str, worse: str, measure: str, margin: float) -> Finding | Pending:
+    """The accuracy of the architectures found."""
+    return compare(runs, space, better, worse, lambda run: float(run[measure].iloc[-1]), margin)
+
+
+def early(runs: Runs, *, space: str, better: str, worse: str, measure: str, margin: float) -> Finding | Pending:
+    """The mean accuracy over the first third of the epochs (epoch 0, before training, left out)."""
+
+    def mean(run: pd.DataFrame) -> float:
+        last = run["epoch"].max() / 3
+        return float(run.loc[run["epoch"].between(1, last), measure].mean())
+
+    return compare(runs, space, better, worse, mean, margin)
+
+
+def mean_below(runs: Runs, *, space: str, better: str, worse: str, measure: str, margin: float) -> Finding | Pending:
+    """The mean of a measured quantity over the search (epoch 0 left out); effects are worse minus better."""
+
+    def mean(run: pd.DataFrame) -> float:
+        return float(run.loc[run["epoch"] > 0, measure].mean()) if measure in run else float("nan")
+
+    return compare(runs, space, better, worse, mean, margin, lower=True)
+
+
+def count_below(runs: Runs, *, space: str, method: str, count: str, limit: float) -> Finding:
+    """Whether the mean number of an operation over the search stays below a limit."""
+    for setting in settings(runs, space, method):
+        frame = runs.of(setting, method, epochs=True)
+        frame = frame[frame["epoch"] > 0]
+        if count not in frame or frame.empty:
+            continue
+        means = frame.groupby("seed")[count].mean()
+        interval = statistics.bootstrap(means)
+        share = float((frame[count] < limit).mean())
+        return _bounded(
+            setting, means, interval, interval.high < limit, interval.low >= limit,
+            f"mean {means.mean():.2f}; below {limit:g} in {share:.0%} of the epochs",
+        )  # fmt: skip
+    return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has {method}")
+
+
+def cost(runs: Runs, *, space: str, better: str, worse: str, factor: float) -> Finding:
+    """Ratio of the seconds of architecture and weight steps at equal seeds, on the same processor."""
+
+    def seconds(run: pd.DataFrame) -> float:
+        last = run.iloc[-1]
+        return float(last.get("seconds_architecture", np.nan)) + float(last.get("seconds_weights", np.nan))
+
+    for setting in settings(runs, space, better, worse):
+        table = pairs(runs, setting, better, worse, seconds)
+        table = table[(table > 0).all(axis=1)]
+        if table.empty:
+            continue
+        logs = np.log(table["better"] / table["worse"])
+        interval = statistics.bootstrap(logs)
+        ratio = Interval(float(np.exp(interval.low)), float(np.exp(interval.high)))
+        return _bounded(
+            setting, logs, ratio, ratio.high < factor, ratio.low > factor,
+            f"ratio {np.exp(logs.mean()):.3f} of the time of {worse}; no more means below {factor:g}",
+        )  # fmt: skip
+    return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has times of both {better} and {worse}")
+
+
+def noise_predicted(runs: Runs, *, space: str, method: str, factor: float) -> Finding:
+    """Measured against predicted E_q[L] - L(mu) at the last epoch that has both."""
+    for setting in settings(runs, space, method):
+        frame = runs.of(setting, method, epochs=True)
+        if not {"noise_measured", "noise_predicted"} <= set(frame):
+            continue
+        last = frame.dropna(subset=["noise_measured", "noise_predicted"]).groupby("seed").tail(1)
+        last = last[last["noise_measured"] > 0]
+        if last.empty:
+            continue
+        ratio = last["noise_predicted"] / last["noise_measured"]
+        interval = statistics.bootstrap(ratio)
+        inside = 1 / factor < interval.low and interval.high < factor
+        outside = interval.high <= 1 / factor or interval.low >= factor
+        return _bounded(
+            setting, ratio, interval, inside, outside,
+            f"predicted / measured = {ratio.mean():.2f} (median {ratio.median():.2f})",
+        )  # fmt: skip
+    return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has the effect of noise for {method}")
+
+
+def not_testable(runs: Runs, *, reason: str) -> Finding:  # noqa: ARG001 - the signature of a check
+    """A claim that nothing here can decide."""
+    return Finding(Verdict.NOT_TESTABLE, reason)
+
+
+def _bounded(
+    setting: Setting, values: ArrayLike, interval: Interval, inside: bool, outside: bool, effect: str
+) -> Finding:
+    """A verdict by an interval that lies on one side of a limit."""
+    n = np.size(values)
+    verdict = Verdict.HOLDS if inside else Verdict.DOES_NOT_HOLD if outside else Verdict.UNDECIDED
+    evidence = "the interval lies inside the limit" if inside else "the interval lies outside the limit"
+    if verdict is Verdict.UNDECIDED:
+        evidence = "the interval includes the limit"
+    if n < statistics.MINIMUM_PAIRS:
+        verdict, evidence = Verdict.UNDECIDED, f"n = {n} searches, at least {statistics.MINIMUM_PAIRS} are needed"
+    if setting.is_digits:
+        verdict, evidence = Verdict.UNDECIDED, f"only digits were searched on, which test no claim; {evidence}"
+    return Finding(verdict, evidence, n, effect, interval, describe(setting))
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check for check in (paired, early, mean_below, count_below, cost, noise_predicted, not_testable)
+}
+CHECKS |= {check.__name__: check for check in in_print.CHECKS}
+CHECKS |= {check.__name__: check for check in selection.CHECKS}
+
+
+def parameters(check: Check) -> dict[str, Any]:
+    """The keywords that a check takes, for tests of the ledger."""
+    return {name: kind for name, kind in check.__annotations__.items() if name not in ("runs", "return")}

@@ -1,0 +1,165 @@
+"""Claims about choosing among draws by a proxy. Exact: expectations over scores of whole spaces, no run is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from analysis import regression, scores, statistics
+from analysis.claims.finding import Finding, Verdict, describe
+from analysis.runs import Runs, Setting
+from analysis.scores import LABELS, MEASURES, Scored
+from analysis.zero_cost import best_of_draws
+
+SPACE = "nas-bench-201"
+EXACT = "exact expectation over the space"
+_NOT_SCORED = "not run: no {} scores of the whole space are held"
+
+
+def zero_cost_beats_random(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Finding:  # noqa: ARG001
+    """Expected accuracy of the best-scored of n draws against that of one draw, every test column."""
+    table = _complete(proxy)
+    if table is None:
+        return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
+    ground = regression.load(SPACE)
+    random = [ground.population(**regression.keywords(SPACE, name)).mean for name in MEASURES]
+    gains = np.array([np.subtract(best_of_draws(table.by_seed, table.accuracies, n).mean, random) for n in draws])
+    verdict = Verdict.HOLDS if (gains > 0).all() else Verdict.DOES_NOT_HOLD
+    effect = "; ".join(f"n = {n}: {_points(gain)}" for n, gain in zip(draws, gains, strict=True))
+    return Finding(verdict, f"gain over one draw, {_columns()}: {effect}", len(table.positions), setting=EXACT)
+
+
+def more_draws_zero_cost(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Finding:  # noqa: ARG001
+    """Whether the expected accuracy rises with n in every test column."""
+    table = _complete(proxy)
+    if table is None:
+        return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
+    means = np.array([best_of_draws(table.by_seed, table.accuracies, n).mean for n in draws])
+    return _rising(means, draws, len(table.positions), EXACT)
+
+
+def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence[int]) -> Finding:
+    """The same for draws of stored posteriors: the mean over searches of exact expectations."""
+    table = _complete(proxy)
+    if table is None:
+        return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
+    for setting, posteriors in _posteriors(runs, method):
+        by_seed = np.array(
+            [[best_of_draws(table.by_seed, table.accuracies, n, p).mean for n in draws] for p in posteriors]
+        )
+        found = _rising(by_seed.mean(axis=0), draws, len(posteriors), describe(setting))
+        return _reduced(found, setting, len(posteriors))
+    return Finding(Verdict.UNDECIDED, f"not run: no posterior of {method} is stored")
+
+
+def best_proxy_zero_cost(runs: Runs, *, proxy: str, others: Sequence[str], draws: int) -> Finding:  # noqa: ARG001
+    """Expected accuracy at equal n under each proxy, over the architectures that all of them have scored."""
+    return _best_proxy([(EXACT, None)], proxy, others, draws)
+
+
+def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str, draws: int) -> Finding:
+    """The same over stored posteriors; needs scores of the whole space."""
+    for name in (proxy, *others):
+        if _complete(name) is None:
+            return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(name))
+    for setting, posteriors in _posteriors(runs, method):
+        found = _best_proxy([(describe(setting), p) for p in posteriors], proxy, others, draws)
+        return _reduced(found, setting, len(posteriors))
+    return Finding(Verdict.UNDECIDED, f"not run: no posterior of {method} is stored")
+
+
+def _best_proxy(
+    populations: Sequence[tuple[str, np.ndarray | None]], proxy: str, others: Sequence[str], draws: int
+) -> Finding:
+    tables = {}
+    for name in (proxy, *others):
+        if name not in scores.held(SPACE):
+            return Finding(Verdict.UNDECIDED, f"not run: no {name} scores are held")
+        tables[name] = scores.load(SPACE, name)
+    shared = tables[proxy].positions
+    for table in tables.values():
+        shared = np.intersect1d(shared, table.positions)
+    means = {}
+    for name, table in tables.items():
+        chosen = np.searchsorted(table.positions, shared)
+        values = [
+            best_of_draws(table.by_seed[:, chosen], table.accuracies[chosen], draws, weights).mean
+            for _, weights in populations
+        ]
+        means[name] = np.mean(values, axis=0)
+    rivals = np.array([means[name] for name in others])
+    ahead = means[proxy] > rivals.max(axis=0)
+    verdict = Verdict.HOLDS if ahead.all() else Verdict.DOES_NOT_HOLD
+    effect = "; ".join(f"{name} {' / '.join(f'{value:.2f}' for value in mean)}" for name, mean in means.items())
+    size = f"{len(shared):,} architectures" + ("" if len(shared) == 5**6 else ", a uniform sample")
+    return Finding(
+        verdict, f"{_columns()} at n = {draws} over {size}: {effect}", len(shared), setting=populations[0][0]
+    )
+
+
+def _rising(means: np.ndarray, draws: Sequence[int], n: int, setting: str) -> Finding:
+    steps = np.diff(means, axis=0)
+    falls = [
+        f"{LABELS[j]} from n = {draws[i]} to {draws[i + 1]}: {steps[i, j]:+.2f}" for i, j in np.argwhere(steps <= 0)
+    ]
+    verdict = Verdict.DOES_NOT_HOLD if falls else Verdict.HOLDS
+    table = "; ".join(f"n = {k}: {' / '.join(f'{m:.2f}' for m in row)}" for k, row in zip(draws, means, strict=True))
+    return Finding(
+        verdict, f"{_columns()}: {table}" + (f"; falls: {', '.join(falls)}" if falls else ""), n, setting=setting
+    )
+
+
+def _reduced(found: Finding, setting: Setting, n: int) -> Finding:
+    """The finding, undecided where it rests on digits or on too few searches."""
+    if setting.is_digits:
+        why = "only digits were searched on, which test no claim"
+    elif n < statistics.MINIMUM_PAIRS:
+        why = f"n = {n} searches, at least {statistics.MINIMUM_PAIRS} are needed"
+    else:
+        return found
+    return Finding(Verdict.UNDECIDED, f"{why}; {found.evidence}", n, found.effect, found.interval, found.setting)
+
+
+def _posteriors(runs: Runs, method: str) -> list[tuple[Setting, list[np.ndarray]]]:
+    """Probabilities of all architectures under each search's final posterior, by setting."""
+    found = []
+    for setting in sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits):
+        frame = runs.of(setting, method)
+        if {"alpha", "sigma"} <= set(frame) and len(frame):
+            rows = frame.dropna(subset=["alpha", "sigma"])
+            if len(rows):
+                found.append(
+                    (
+                        setting,
+                        [
+                            scores.posterior_probabilities(SPACE, *p)
+                            for p in zip(rows["alpha"], rows["sigma"], strict=True)
+                        ],
+                    )
+                )
+    return found
+
+
+def _complete(proxy: str) -> Scored | None:
+    if proxy not in scores.held(SPACE):
+        return None
+    table = scores.load(SPACE, proxy)
+    return table if table.complete else None
+
+
+def _points(values: Sequence[float] | np.ndarray) -> str:
+    return " / ".join(f"{value:+.2f}" for value in values)
+
+
+def _columns() -> str:
+    return " / ".join(label.removesuffix(" test") for label in LABELS)
+
+
+CHECKS: tuple[Callable[..., Finding], ...] = (
+    zero_cost_beats_random,
+    more_draws_zero_cost,
+    more_draws_posterior,
+    best_proxy_zero_cost,
+    best_proxy_posterior,
+)

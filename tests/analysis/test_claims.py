@@ -1,0 +1,201 @@
+"""The ledger: every claim has a check that fits, verdicts follow from numbers, too little evidence decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import check_claims, claims, published, runs, scores
+from analysis.claims import Verdict, contradictions
+from analysis.claims.checks import CHECKS
+from analysis.claims.contradictions import Status
+from analysis.claims.finding import Pending, decide
+from analysis.runs import Setting
+from analysis.statistics import Interval
+from benchmarks.errors import UserError
+
+CPU = Setting("nas-bench-201", "cpu", "cifar10", "0", "")
+DIGITS = Setting("nas-bench-201", "quick", "digits", "0", "")
+
+
+@pytest.fixture(scope="module")
+def cpu_runs(tmp_path_factory: pytest.TempPathFactory) -> runs.Runs:
+    from benchmarks.store import Store
+    from tests.analysis.conftest import record
+
+    store = Store(tmp_path_factory.mktemp("cpu") / "runs").open()
+    for method in ("darts-1st", "balenas-1st", "balenas-tf-1st", "zero-cost"):
+        for seed in range(8):
+            store.append(record(method, "nas-bench-201", seed, "cpu"))
+    return runs.load([store.folder])
+
+
+def shifted(loaded: runs.Runs, method: str, column: str, values: np.ndarray) -> runs.Runs:
+    """The same runs with a column of a method replaced by a value a seed."""
+    frame = loaded.epochs.copy()
+    chosen = frame["method"] == method
+    frame.loc[chosen, column] = values[frame.loc[chosen, "seed"].astype(int)]
+    return runs.Runs(frame)
+
+
+def verdict(loaded: runs.Runs, claim_id: str) -> claims.Finding:
+    return {claim.id: finding for claim, finding in claims.judge(loaded, claims.load())}[claim_id]
+
+
+def pending(**changes: object) -> Pending:
+    base = Pending(8, 2.0, Interval(1, 3), 1, 0.01, 0.9, 1.0, "points", CPU, 8)
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_every_claim_fits_its_check():
+    for claim in claims.load():
+        inspect.signature(CHECKS[claim.check]).bind(None, **claim.parameters)
+        assert claim.statement and claim.where
+
+
+def test_no_verdict_is_typed_in():
+    for name, key in (("claims.toml", "claim"), ("contradictions.toml", "point")):
+        for entry in tomllib.loads((published.FOLDER / name).read_text())[key]:
+            assert not {"verdict", "holds", "effect", "p"} & set(entry), entry["id"]
+            assert entry.get("status") in (None, "read", "not verified"), entry["id"]
+
+
+def test_ids_are_unique():
+    ids = [claim.id for claim in claims.load()]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Verdict.HOLDS),
+        ({"direction": -1}, Verdict.DOES_NOT_HOLD),
+        ({"p": 0.2, "p_equivalent": 0.01}, Verdict.DOES_NOT_HOLD),
+        ({"p": 0.2}, Verdict.UNDECIDED),
+        ({"n": 5}, Verdict.UNDECIDED),
+        ({"setting": DIGITS}, Verdict.UNDECIDED),
+    ],
+)
+def test_verdict_of_a_paired_test(changes: dict[str, object], expected: Verdict):
+    assert decide(pending(**changes), 1).verdict is expected
+
+
+def test_a_reduced_tier_says_so():
+    assert "cpu tier, cifar10: not the paper's setting" in decide(pending(), 1).qualified
+    paper = dataclasses.replace(CPU, tier="paper")
+    assert decide(pending(setting=paper), 1).qualified == "holds (paper tier, cifar10)"
+
+
+def test_verdicts_follow_the_numbers(cpu_runs: runs.Runs):
+    good, bad = 93.0 + np.arange(8) / 10, 54.3 + np.arange(8) / 20
+    forward = shifted(shifted(cpu_runs, "balenas-1st", "cifar10_test", good), "darts-1st", "cifar10_test", bad)
+    found = verdict(forward, "nas-bench-201-first-order")
+    assert found.verdict is Verdict.HOLDS and found.n == 8 and found.interval is not None
+    assert found.effect == f"{(good - bad).mean():+.3g} points"
+    backward = shifted(shifted(cpu_runs, "balenas-1st", "cifar10_test", bad), "darts-1st", "cifar10_test", good)
+    assert verdict(backward, "nas-bench-201-first-order").verdict is Verdict.DOES_NOT_HOLD
+    same = shifted(shifted(cpu_runs, "balenas-1st", "cifar10_test", good), "darts-1st", "cifar10_test", good)
+    assert "equivalent" in verdict(same, "nas-bench-201-first-order").evidence
+
+
+def test_holm_binds_a_family(cpu_runs: runs.Runs):
+    """Seven of eight pairs better is p = 0.0234 alone; with a second claim of the family it is not enough."""
+    base = 90 + np.arange(8.0)
+    gain = np.array([2, 3, 4, 5, 6, 7, 8, -1.5])
+    loaded = shifted(cpu_runs, "balenas-1st", "cifar10_test", base)
+    loaded = shifted(loaded, "balenas-tf-1st", "cifar10_test", base + gain)
+    loaded = shifted(loaded, "zero-cost", "cifar10_test", base + np.where(np.arange(8) % 2, 3.0, -3.0))
+    one = [claim for claim in claims.load() if claim.id == "selection-improves-first-order"]
+    assert claims.judge(loaded, one)[0][1].verdict is Verdict.HOLDS
+    both = verdict(loaded, "selection-improves-first-order")
+    assert "Holm over 2" in both.evidence and "p = 0.03" not in both.evidence.replace("0.0312", "")
+
+
+def test_what_was_not_run_is_undecided(cpu_runs: runs.Runs):
+    found = verdict(cpu_runs, "space-2-second-order")
+    assert found.verdict is Verdict.UNDECIDED and found.evidence.startswith("not run")
+    assert verdict(cpu_runs, "darts-space-cifar10").verdict is Verdict.NOT_TESTABLE
+
+
+def test_costs_are_ratios_at_equal_seeds(cpu_runs: runs.Runs):
+    slow = shifted(cpu_runs, "balenas-1st", "seconds_architecture", np.full(8, 7.0))
+    found = verdict(slow, "compute")
+    darts = 0.7 * 4 + 0.6 * 4
+    assert f"ratio {(7.0 + 0.6 * 4) / darts:.3f}" in found.effect
+    assert found.verdict is Verdict.DOES_NOT_HOLD
+    assert verdict(cpu_runs, "compute").verdict is Verdict.HOLDS
+
+
+def test_claims_decided_in_print(cpu_runs: runs.Runs):
+    best = verdict(cpu_runs, "best-on-all-data-sets")
+    assert best.verdict is Verdict.DOES_NOT_HOLD and "DrNAS 73.51 ≥ 72.95" in best.evidence
+    assert verdict(cpu_runs, "best-single-run").verdict is Verdict.HOLDS
+    assert verdict(cpu_runs, "state-of-the-art").verdict is Verdict.DOES_NOT_HOLD
+    assert "70.27 to 69.87" in verdict(cpu_runs, "more-samples-help-in-print").evidence
+
+
+def test_contradictions_are_computed(cpu_runs: runs.Runs):
+    points = {point.id: point for point in contradictions.load(cpu_runs)}
+    assert points["optimum-cifar100"].status is Status.CONFIRMED
+    assert points["optimum-imagenet"].status is Status.OPEN
+    assert "5 of 6 columns" in points["not-the-best"].evidence
+    assert points["tf-row"].status is Status.OPEN and "none matches" in points["tf-row"].evidence
+    assert "158 times" in points["sigma"].evidence
+    assert "363,648" in points["space-sizes"].evidence and "1,312,200" in points["space-sizes"].evidence
+    assert points["imagenet-columns"].status is Status.REFUTED
+    assert points["equal-darts-rows"].status is Status.REFUTED
+    assert points["mixed-blocks"].status is Status.NOT_VERIFIED
+    assert points["eq-19"].status is Status.OPEN  # the invented runs store no smallest eigenvalue
+
+
+def test_unknown_checks_are_named(tmp_path: Path):
+    (tmp_path / "claims.toml").write_text('[[claim]]\nid = "x"\nstatement = "s"\nwhere = "w"\ncheck = "oracle"\n')
+    with pytest.raises(UserError, match="oracle"):
+        claims.load(tmp_path)
+
+
+def test_command_line(make_store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    assert check_claims.main(["--results", str(make_store()), "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    written = json.loads((out / "claims" / "claims.json").read_text())
+    assert len(written["claims"]) == len(claims.load())
+    tested = next(c for c in written["claims"] if c["id"] == "nas-bench-201-first-order")
+    assert tested["verdict"] == "undecided" and "only digits" in tested["evidence"] and tested["n"] == 2
+    assert all(c["statement"] in printed for c in written["claims"])
+    assert (out / "claims" / "contradictions.md").exists()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_argmax_probabilities_against_simulation(seed: int):
+    rng = np.random.default_rng(seed)
+    mean, sigma = rng.normal(0, 0.3, 5), rng.uniform(0.05, 1.0, 5)
+    drawn = (mean + sigma * rng.normal(size=(200_000, 5))).argmax(axis=1)
+    found = scores.argmax_probabilities(mean, sigma)
+    np.testing.assert_allclose(found, np.bincount(drawn, minlength=5) / 200_000, atol=0.006)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_argmax_probabilities_in_the_limits():
+    np.testing.assert_allclose(scores.argmax_probabilities([0.0] * 5, [1.0] * 5), 0.2, atol=1e-6)
+    np.testing.assert_array_equal(scores.argmax_probabilities([0.0, 1.0], [0.0, 0.0]), [0, 1])
+    np.testing.assert_allclose(scores.argmax_probabilities([0.0, 5.0], [1e-3, 1.0]), [2.8665e-7, 1], rtol=1e-3)
+
+
+def test_posterior_probabilities_are_by_position():
+    from benchmarks import spaces
+
+    space = spaces.get("nas-bench-201")
+    alpha, sigma = np.zeros(30), np.full(30, 1e-3)
+    kept = (3, 3, 1, 3, 2, 0)
+    alpha[[5 * edge + op for edge, op in enumerate(kept)]] = 1.0
+    probability = scores.posterior_probabilities("nas-bench-201", alpha.tolist(), sigma.tolist())
+    assert probability.argmax() == space.position(kept) and probability.max() == pytest.approx(1)
+    with pytest.raises(ValueError, match="single choices"):
+        scores.posterior_probabilities("nas-bench-1shot1-s1", [0.0], [0.0])
