@@ -11,35 +11,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.errors import UserError
-from benchmarks.proxies.table import NotFinite, ScoreTable, Settings, file_name, read, write
+from benchmarks.proxies.table import CHANNELS, NotFinite, ScoreTable, Settings, file_name, read, write
 
 TABLES = Path(__file__).parent / "tables"
 """The shipped tables."""
 
 
-def available(folder: Path | None = None) -> list[tuple[str, str]]:
-    """The (space, proxy) pairs that a folder has a table of; None for the shipped ones."""
-    names = sorted(path.name for path in (TABLES if folder is None else folder).glob("*.parquet"))
-    return [(space, proxy) for space, proxy, _ in (name.split(".") for name in names)]
+def available(folder: Path | None = None) -> list[str]:
+    """What a folder has tables of, e.g. ``nas-bench-201.synflow``; None for the shipped tables."""
+    return sorted(path.name.removesuffix(".parquet") for path in (folder or TABLES).glob("*.parquet"))
 
 
-def load(space: str, proxy: str, folder: Path | None = None) -> ScoreTable:
+def load(space: str, proxy: str, *, channels: int = CHANNELS, folder: Path | None = None) -> ScoreTable:
     """The scores of a space by a proxy.
 
     Args:
         space: name of the space.
         proxy: name of the proxy.
+        channels: of the networks' first stage.
         folder: where the tables are; None for the shipped ones.
 
     Raises:
         UserError: no such table; the message lists what there is.
     """
-    path = (TABLES if folder is None else folder) / file_name(space, proxy)
+    path = (folder or TABLES) / file_name(space, proxy, channels)
     if not path.is_file():
-        held = ", ".join(f"{s} by {p}" for s, p in available(folder)) or "none"
         raise UserError(
-            f"no {proxy} scores of {space} in {path.parent} (held: {held}): compute them with "
-            f"python -m benchmarks.proxies --space {space} --proxy {proxy}"
+            f"no {path.name} in {path.parent} (held: {', '.join(available(folder)) or 'none'}): compute it with "
+            f"python -m benchmarks.proxies --space {space} --proxy {proxy} --channels {channels}"
         )
     return read(path)
 

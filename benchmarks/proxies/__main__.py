@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in scoring.assemble(request):
             table = read(path)
             print(
-                f"{path}: {len(table.positions):,} of {table.size:,} architectures, seeds "
+                f"{path}: {len(table.positions):,} of {table.population:,} architectures, seeds "
                 f"{', '.join(map(str, table.by_seed))}, {len(table.not_finite)} scores not finite"
             )
     except UserError as error:

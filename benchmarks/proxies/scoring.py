@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from benchmarks import environment, images, spaces
+from benchmarks import environment, ground_truth, images, spaces
 from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
 from benchmarks.proxies.table import NotFinite, ScoreTable, Settings, file_name, read, write
@@ -72,7 +72,7 @@ class Request:
     @property
     def count(self) -> int:
         """Architectures to score."""
-        return len(spaces.get(self.space)) if self.sample is None else self.sample
+        return population(self.space) if self.sample is None else self.sample
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Chunk:
 
 def check(request: Request) -> None:
     """Raise ``UserError`` for anything that would fail later, before time is spent."""
-    space = spaces.get(request.space)
     for name in request.proxies:
         proxy(name)
-    if not 1 <= request.count <= len(space):
-        raise UserError(f"cannot score {request.count:,} of {request.space}: choose --sample 1 to {len(space):,}")
+    most = population(request.space)
+    if not 1 <= request.count <= most:
+        raise UserError(f"cannot score {request.count:,} of {request.space}: choose --sample 1 to {most:,}")
     if request.batch_size < 2:
         raise UserError(f"batch size {request.batch_size} is too small for batch norm: choose 2 or more")
     if min(request.channels, request.cells_per_stage) < 1 or not request.seeds or min(request.seeds) < 0:
@@ -124,7 +124,7 @@ def execute(request: Request, chunks: Sequence[Chunk], *, jobs: int) -> Iterator
 def assemble(request: Request) -> list[Path]:
     """Make the tables of complete chunks and remove the chunks. Returns the tables' files."""
     space = spaces.get(request.space)
-    order = scoring_order(request.space)[: request.count]
+    order = scoring_order(request.space, request.count)
     sorting = np.argsort(order)
     paths = []
     for name in request.proxies:
@@ -146,12 +146,13 @@ def assemble(request: Request) -> list[Path]:
                 for row in np.flatnonzero(~np.isfinite(scores))
             ]
             by_seed[seed] = np.where(np.isfinite(scores), scores, -np.inf)[sorting]
-        path = request.output / file_name(request.space, name)
+        path = request.output / file_name(request.space, name, request.channels)
         table = ScoreTable(
             settings=settings(request, name),
             positions=order[sorting].astype(np.int32),
             by_seed=dict(sorted(by_seed.items())),
             size=len(space),
+            population=population(request.space),
             not_finite=tuple(sorted(cases, key=lambda case: (case.seed, case.architecture))),
             facts=environment.facts() | {"command": _command()},
         )
@@ -165,10 +166,36 @@ def assemble(request: Request) -> list[Path]:
     return paths
 
 
+def population(space: str) -> int:
+    """Architectures of a space that are told apart: cells on NAS-Bench-201, distinct graphs on NAS-Bench-1Shot1."""
+    return len(spaces.get(space)) if space == "nas-bench-201" else len(_graphs(space))
+
+
 @cache
-def scoring_order(space: str) -> np.ndarray:
-    """Positions of all architectures of a space in the order in which they are scored."""
-    return np.random.default_rng(ORDER_SEED).permutation(len(spaces.get(space)))
+def scoring_order(space: str, count: int) -> np.ndarray:
+    """Positions of the first ``count`` architectures in the order in which a space is scored.
+
+    Without replacement and uniform over ``population``. A graph of NAS-Bench-1Shot1 stands at a random one of its
+    encodings: random encodings are kept if their graph is new, with probability 1 / (encodings of the graph).
+    """
+    rng = np.random.default_rng(ORDER_SEED)
+    size = len(spaces.get(space))
+    if space == "nas-bench-201":
+        return rng.permutation(size)[:count]
+    graphs = _graphs(space)
+    found: dict[int, int] = {}
+    while len(found) < count:
+        position, uniform = int(rng.integers(size)), rng.random()
+        row = graphs.row(spaces.get(space).at(position))
+        if uniform * graphs.weights[row] < 1 and row not in found:
+            found[row] = position
+    return np.array(list(found.values()))
+
+
+@cache
+def _graphs(space: str) -> ground_truth.GroundTruth:
+    """Which graph an encoding is, and how many encodings each graph has; accuracies are not looked at."""
+    return ground_truth.load(space, tables=None)
 
 
 def settings(request: Request, name: str) -> Settings:
@@ -205,7 +232,7 @@ def batch(request: Request, seed: int) -> tuple[Tensor, Tensor]:
 def score_chunk(request: Request, chunk: Chunk) -> dict[str, np.ndarray]:
     """The scores of a chunk, float64 ``[stop - start]`` by proxy, as the proxies returned them."""
     space = spaces.get(request.space)
-    architectures = [space.at(int(p)) for p in scoring_order(request.space)[chunk.start : chunk.stop]]
+    architectures = [space.at(int(p)) for p in scoring_order(request.space, request.count)[chunk.start : chunk.stop]]
     shape = {"channels": request.channels, "cells_per_stage": request.cells_per_stage, "classes": 10}
     many = [name for name in chunk.proxies if name in BATCHED.get(request.space, ())]
     found: dict[str, np.ndarray] = {}
@@ -237,7 +264,7 @@ def score_chunk(request: Request, chunk: Chunk) -> dict[str, np.ndarray]:
 def _score_and_save(request: Request, chunk: Chunk) -> tuple[Chunk, list[NotFinite]]:
     torch.set_num_threads(1)
     space = spaces.get(request.space)
-    order = scoring_order(request.space)[chunk.start : chunk.stop]
+    order = scoring_order(request.space, request.count)[chunk.start : chunk.stop]
     cases = []
     for name, scores in score_chunk(request, chunk).items():
         cases += [
@@ -294,7 +321,7 @@ def _remove_parts(folder: Path) -> None:
 
 def _mergeable(request: Request, name: str) -> ScoreTable | None:
     """The existing table whose other seeds stay; None if there is none or the request replaces all of it."""
-    path = request.output / file_name(request.space, name)
+    path = request.output / file_name(request.space, name, request.channels)
     if not path.exists():
         return None
     old = read(path)

@@ -18,6 +18,8 @@ from benchmarks.errors import UserError
 from benchmarks.files import write_atomically
 
 SCHEMA_VERSION = 1
+CHANNELS = 16
+"""Width of the networks that file names do not mention."""
 _FOOTER = b"balenas-bench proxy scores"
 
 
@@ -80,7 +82,9 @@ class ScoreTable:
         positions: which architectures, ``SearchSpace.at`` positions, ascending, int32 ``[n]``.
         by_seed: float64 ``[n]`` for every initialisation seed, bigger is better, -inf where the proxy gave no finite
             number. Scores are not transformed: SynFlow's largest (1e67) fit float64, in which they compare exactly.
-        size: architectures in the space; ``n < size`` is a uniform sample without replacement.
+        size: positions in the space.
+        population: architectures that are told apart, of which these are all or a uniform sample without replacement:
+            cells on NAS-Bench-201, distinct graphs on NAS-Bench-1Shot1, each at one of its encodings.
         not_finite: every such case.
         facts: versions, processor, revision, command.
     """
@@ -89,13 +93,14 @@ class ScoreTable:
     positions: np.ndarray
     by_seed: Mapping[int, np.ndarray]
     size: int
+    population: int
     not_finite: tuple[NotFinite, ...] = ()
     facts: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every architecture of the space is scored."""
-        return len(self.positions) == self.size
+        return len(self.positions) == self.population
 
     @cached_property
     def _row(self) -> np.ndarray:
@@ -116,14 +121,15 @@ class ScoreTable:
         if (rows < 0).any():
             raise UserError(
                 f"{int((rows < 0).sum())} of {len(rows)} architectures are not among the {len(self.positions):,} of "
-                f"{self.size:,} that {self.settings.proxy} was computed for: run python -m benchmarks.proxies"
+                f"{self.population:,} that {self.settings.proxy} was computed for: run python -m benchmarks.proxies"
             )
         return np.asarray(self.by_seed[seed][rows])
 
 
-def file_name(space: str, proxy: str) -> str:
-    """Name of the file of a space and proxy."""
-    return f"{space}.{proxy}.parquet"
+def file_name(space: str, proxy: str, channels: int = CHANNELS) -> str:
+    """Name of the file of a space, a proxy and a network width."""
+    width = "" if channels == CHANNELS else f".c{channels}"
+    return f"{space}.{proxy}{width}.parquet"
 
 
 def write(table: ScoreTable, path: Path) -> None:
@@ -134,6 +140,7 @@ def write(table: ScoreTable, path: Path) -> None:
         "schema_version": SCHEMA_VERSION,
         "settings": dataclasses.asdict(table.settings),
         "size": table.size,
+        "population": table.population,
         "not_finite": [dataclasses.astuple(case) for case in table.not_finite],
         "facts": dict(table.facts),
     }
@@ -167,6 +174,7 @@ def read(path: Path) -> ScoreTable:
                 if name.startswith("seed_")
             },
             size=footer["size"],
+            population=footer.get("population", footer["size"]),
             not_finite=tuple(NotFinite(*case) for case in footer["not_finite"]),
             facts=footer["facts"],
         )

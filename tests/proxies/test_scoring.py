@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from benchmarks import ground_truth, spaces
 from benchmarks.errors import UserError
 from benchmarks.proxies import __main__ as command
 from benchmarks.proxies import available, load, read, scoring, write
@@ -19,6 +20,10 @@ from methods.proxies import PROXIES, initialise
 
 SPACE = NASBench201()
 TINY = ["--channels", "2", "--cells-per-stage", "1", "--batch-size", "4", "--image-size", "8"]
+
+
+def table_of(proxy, folder):
+    return load("nas-bench-201", proxy, channels=2, folder=folder)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +47,7 @@ def test_scores_are_those_of_the_proxies(run, tmp_path):
     assert not (tmp_path / "parts").exists()
     request = command._request(command._parser().parse_args([*TINY, "--output", str(tmp_path)]))
     for name in names:
-        table = load("nas-bench-201", name, tmp_path)
+        table = table_of(name, tmp_path)
         assert list(table.by_seed) == [0, 1]
         assert len(table.positions) == 12
         assert not table.complete
@@ -66,13 +71,15 @@ def test_batches_are_balanced_and_differ_by_seed(tmp_path):
 
 def test_settings_are_recorded(run, tmp_path):
     run(proxy=["snip", "params"])
-    footer = json.loads(pq.read_schema(tmp_path / "nas-bench-201.snip.parquet").metadata[b"balenas-bench proxy scores"])
+    footer = json.loads(
+        pq.read_schema(tmp_path / "nas-bench-201.snip.c2.parquet").metadata[b"balenas-bench proxy scores"]
+    )
     assert footer["settings"]["images"] == "digits"
     assert len(footer["settings"]["images_sha256"]) == 64
     assert footer["settings"]["batch_size"] == 4
     assert footer["facts"]["command"].startswith("python -m benchmarks.proxies")
     assert footer["facts"]["version_torch"]
-    assert load("nas-bench-201", "params", tmp_path).settings.images is None
+    assert table_of("params", tmp_path).settings.images is None
 
 
 def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch, capsys):
@@ -95,34 +102,34 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch, capsys):
     assert [chunk.start for chunk in rest] == [10]
 
     monkeypatch.setattr(scoring, "score_chunk", real)
-    resumed = read(tmp_path / "nas-bench-201.synflow.parquet")
+    resumed = read(tmp_path / "nas-bench-201.synflow.c2.parquet")
     assert run("--output", str(tmp_path / "fresh")) == 0
-    fresh = read(tmp_path / "fresh" / "nas-bench-201.synflow.parquet")
+    fresh = read(tmp_path / "fresh" / "nas-bench-201.synflow.c2.parquet")
     assert np.array_equal(resumed.by_seed[0], fresh.by_seed[0])
 
 
 def test_two_processes_give_the_same(run, tmp_path, monkeypatch):
     assert run("--jobs", "2") == 0
     assert run("--output", str(tmp_path / "alone")) == 0
-    both, alone = (load("nas-bench-201", "synflow", folder) for folder in (tmp_path, tmp_path / "alone"))
+    both, alone = (table_of("synflow", folder) for folder in (tmp_path, tmp_path / "alone"))
     assert np.array_equal(both.positions, alone.positions)
     assert np.array_equal(both.by_seed[0], alone.by_seed[0])
 
 
 def test_a_longer_sample_extends_a_shorter_one(run, tmp_path):
     assert run(sample="7") == 0
-    short = load("nas-bench-201", "synflow", tmp_path)
+    short = table_of("synflow", tmp_path)
     assert run(sample="12") == 0
-    long = load("nas-bench-201", "synflow", tmp_path)
+    long = table_of("synflow", tmp_path)
     assert set(short.positions) < set(long.positions)
     np.testing.assert_allclose(long.scores(short.positions, seed=0), short.by_seed[0], rtol=1e-12)
 
 
 def test_seeds_are_added_to_a_table(run, tmp_path):
     assert run("--seeds", "2") == 0
-    before = load("nas-bench-201", "synflow", tmp_path).by_seed[2]
+    before = table_of("synflow", tmp_path).by_seed[2]
     assert run("--seeds", "0") == 0
-    after = load("nas-bench-201", "synflow", tmp_path)
+    after = table_of("synflow", tmp_path)
     assert list(after.by_seed) == [0, 2]
     assert np.array_equal(after.by_seed[2], before)
 
@@ -132,9 +139,9 @@ def test_what_is_not_finite_is_named_ranks_last_and_is_recorded(run, tmp_path, m
     broken = proxies.Proxy("params", lambda _: next(values), uses_images=False, uses_weights=False)
     monkeypatch.setitem(PROXIES, "params", broken)
     assert run(proxy=["params"]) == 0
-    order = scoring.scoring_order("nas-bench-201")
+    order = scoring.scoring_order("nas-bench-201", 12)
     said = capsys.readouterr().err
-    table = load("nas-bench-201", "params", tmp_path)
+    table = table_of("params", tmp_path)
     for row, value in ((0, "nan"), (1, "inf")):
         text = SPACE.encode(SPACE.at(int(order[row])))
         assert f"params on {text}" in said.replace("\n", "")
@@ -172,18 +179,31 @@ def test_mistakes_are_one_line(arguments, said, run, tmp_path, capsys):
 
 def test_other_settings_do_not_overwrite_a_table(run, tmp_path, capsys):
     assert run() == 0
-    before = (tmp_path / "nas-bench-201.synflow.parquet").read_bytes()
-    assert run("--channels", "3") == 2
+    before = (tmp_path / "nas-bench-201.synflow.c2.parquet").read_bytes()
+    assert run("--image-size", "12") == 2
     assert "choose another --output" in capsys.readouterr().err
     assert run("--seeds", "1", sample="5") == 2
-    assert (tmp_path / "nas-bench-201.synflow.parquet").read_bytes() == before
+    assert (tmp_path / "nas-bench-201.synflow.c2.parquet").read_bytes() == before
+
+
+def test_graphs_of_1shot1_are_sampled_uniformly_and_once():
+    """Every graph appears once, and heavily encoded graphs do not come early."""
+    space, weights = "nas-bench-1shot1-s1", ground_truth.load("nas-bench-1shot1-s1", tables=None)
+    order = scoring.scoring_order(space, 400)
+    rows = [weights.row(spaces.get(space).at(int(p))) for p in order]
+    assert len(set(rows)) == 400
+    assert np.array_equal(order[:50], scoring.scoring_order(space, 50))
+    sampled, all_graphs = weights.weights[rows], weights.weights
+    error = all_graphs.std() / np.sqrt(400) * np.sqrt(1 - 400 / len(all_graphs))
+    assert abs(sampled.mean() - all_graphs.mean()) < 4 * error
+    assert scoring.population(space) == 2685
 
 
 class TestTable:
     @pytest.fixture
     def table(self, run, tmp_path):
         run()
-        return load("nas-bench-201", "synflow", tmp_path)
+        return table_of("synflow", tmp_path)
 
     def test_round_trip(self, table, tmp_path):
         write(table, tmp_path / "copy.parquet")
@@ -199,20 +219,22 @@ class TestTable:
             table.scores(missing, seed=0)
         with pytest.raises(UserError, match="holds seeds 0"):
             table.scores(table.positions, seed=1)
-        with pytest.raises(UserError, match=r"held: nas-bench-201 by synflow"):
-            load("nas-bench-201", "snip", tmp_path)
-        assert available(tmp_path) == [("nas-bench-201", "synflow")]
+        with pytest.raises(
+            UserError, match=r"no nas-bench-201.snip.c2.parquet in .* \(held: nas-bench-201.synflow.c2\)"
+        ):
+            table_of("snip", tmp_path)
+        assert available(tmp_path) == ["nas-bench-201.synflow.c2"]
 
     @pytest.mark.parametrize("content", [b"", b"PAR1 no", None])
     def test_damaged_files(self, table, tmp_path, content):
-        path = tmp_path / "nas-bench-201.synflow.parquet"
+        path = tmp_path / "nas-bench-201.synflow.c2.parquet"
         path.write_bytes(path.read_bytes()[:-100] if content is None else content)
         with pytest.raises(UserError, match="damaged") as caught:
-            load("nas-bench-201", "synflow", tmp_path)
+            table_of("synflow", tmp_path)
         assert "\n" not in str(caught.value)
 
     def test_foreign_parquet(self, table, tmp_path):
-        path = tmp_path / "nas-bench-201.synflow.parquet"
+        path = tmp_path / "nas-bench-201.synflow.c2.parquet"
         pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
         with pytest.raises(UserError, match="holds no proxy scores"):
             read(path)
