@@ -97,6 +97,14 @@ class Runs:
             found[space, tier, data, images] = Setting(space, tier, data, images, describe(group.iloc[0]))
         return tuple(sorted(found.values(), key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images)))
 
+    @cached_property
+    def groups(self) -> list[tuple[Setting, ...]]:
+        """The settings of equal tier and images: what one figure may show side by side."""
+        found: dict[tuple[str, str, str], list[Setting]] = {}
+        for setting in self.settings:
+            found.setdefault((setting.tier, setting.data, setting.images), []).append(setting)
+        return [tuple(settings) for settings in found.values()]
+
     def of(self, setting: Setting, label: str | None = None, *, epochs: bool = False) -> pd.DataFrame:
         """Finished runs of a setting (and of one label), by seed: their last rows, or all of them."""
         frame = self.epochs[self.epochs["status"] == "done"] if epochs else self.finals
