@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import images, spaces
 from benchmarks.errors import UserError
-from benchmarks.proxies import scoring
+from benchmarks.proxies import chunks, scoring
+from benchmarks.proxies.request import Request
 from benchmarks.proxies.table import read
 from methods.proxies import PROXIES
 
@@ -23,11 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
     try:
-        request = _request(options)
-        scoring.check(request)
-        chunks = scoring.plan(request)
-        _score(request, chunks, jobs=options.jobs, console=console)
-        for path in scoring.assemble(request):
+        request = _request(options, sys.argv[1:] if arguments is None else arguments)
+        request.check()
+        _score(request, chunks.missing(request), jobs=options.jobs, console=console)
+        for path in chunks.assemble(request):
             table = read(path)
             print(
                 f"{path}: {len(table.positions):,} of {table.population:,} architectures, seeds "
@@ -42,17 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _score(request: scoring.Request, chunks: list[scoring.Chunk], *, jobs: int, console: Console) -> None:
+def _score(request: Request, work: list[chunks.Chunk], *, jobs: int, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(
-            f"{', '.join(request.proxies)} on {request.space}", total=sum(c.stop - c.start for c in chunks)
+            f"{', '.join(request.proxies)} on {request.space}", total=sum(c.stop - c.start for c in work)
         )
-        for chunk, cases in scoring.execute(request, chunks, jobs=jobs):
+        for chunk, lines in scoring.execute(request, work, jobs=jobs):
             progress.advance(task, chunk.stop - chunk.start)
-            for case in cases:
-                console.print(f"not finite, ranks last: {case.architecture}, seed {case.seed}: {case.value}")
+            for line in lines:
+                console.print(f"{line}: ranks last", soft_wrap=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _request(options: argparse.Namespace) -> scoring.Request:
+def _request(options: argparse.Namespace, arguments: Sequence[str]) -> Request:
     try:
         seeds = tuple(dict.fromkeys(int(text) for text in options.seeds.split(",")))
     except ValueError:
@@ -84,7 +85,7 @@ def _request(options: argparse.Namespace) -> scoring.Request:
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs} is too small: choose 1 to {os.cpu_count()}")
     depth = options.cells_per_stage
-    return scoring.Request(
+    return Request(
         space=spaces.get(options.space).name,
         proxies=tuple(dict.fromkeys(options.proxy)),
         seeds=seeds,
@@ -96,6 +97,7 @@ def _request(options: argparse.Namespace) -> scoring.Request:
         image_size=options.image_size,
         batch_size=options.batch_size,
         output=options.output,
+        command=shlex.join(["python", "-m", "benchmarks.proxies", *arguments]),
     )
 
 

@@ -81,7 +81,7 @@ class ScoreTable:
         settings: what they depend on.
         positions: which architectures, ``SearchSpace.at`` positions, ascending, int32 ``[n]``.
         by_seed: float64 ``[n]`` for every initialisation seed, bigger is better, -inf where the proxy gave no finite
-            number. Scores are not transformed: SynFlow's largest (1e67) fit float64, in which they compare exactly.
+            number. Scores are not transformed: SynFlow's largest (1e50) fit float64, in which they compare exactly.
         size: positions in the space.
         population: architectures that are told apart, of which these are all or a uniform sample without replacement:
             cells on NAS-Bench-201, distinct graphs on NAS-Bench-1Shot1, each at one of its encodings.

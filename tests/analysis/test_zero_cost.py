@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.zero_cost import best_of_draws, correlation, selection_probabilities, simulate, small_spread
+from benchmarks import ground_truth, proxies
 from benchmarks.errors import UserError
+from benchmarks.ground_truth import Dataset, Mean, Split
 
 
 def enumerate_draws(scores: list[float], draws: int, weights: list[float]) -> np.ndarray:
@@ -124,3 +126,73 @@ def test_bad_input_is_one_line(call, said):
     with pytest.raises(UserError, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+# BaLeNAS (arXiv 2111.13204), Table 2, column "zero-cost NAS": sd of 4 runs.
+SD = {10: (1.25, 2.49, 1.86), 50: (0.05, 0.25, 0.95), 100: (0.16, 0.35, 0.75)}
+# Another implementation's scores (FreeREA's, Kaiming initialisation), by simulation: mean and sd of single runs.
+OTHER = {
+    10: ((92.49, 68.6, 41.0), (1.26, 2.4, 4.4)),
+    50: ((93.02, 69.6, 42.0), (0.79, 1.9, 4.3)),
+    100: ((93.15, 69.9, 42.1), (0.72, 1.9, 4.4)),
+    500: ((93.34, 70.3, 42.1), (0.66, 1.9, 4.2)),
+    1000: ((93.44, 70.6, 42.3), (0.64, 2.0, 4.1)),
+}
+
+
+@pytest.fixture(scope="module")
+def accuracies():
+    table = ground_truth.load("nas-bench-201", tables=None)
+    cells = np.array(list(itertools.product(range(5), repeat=6)))
+    columns = [
+        table.accuracy(cells, dataset=dataset, split=Split.TEST, epochs=200, reduction=Mean()) for dataset in Dataset
+    ]
+    return np.stack(columns, axis=1)
+
+
+@pytest.fixture(scope="module")
+def synflow():
+    table = proxies.load("nas-bench-201", "synflow")
+    assert table.complete
+    return np.stack(list(table.by_seed.values()))
+
+
+class TestPublishedTable2:
+    """BaLeNAS's Table 2, column 'zero-cost NAS', from the shipped scores at the paper's full setting."""
+
+    def test_agrees_with_another_implementation(self, synflow, accuracies):
+        for draws, (mean, sd) in OTHER.items():
+            for scores in synflow:
+                found = best_of_draws(scores, accuracies, draws)
+                np.testing.assert_allclose(found.mean, mean, atol=0.45)
+                np.testing.assert_allclose(found.sd, sd, atol=0.6)
+
+    def test_closed_form_is_what_playing_it_gives(self, synflow, accuracies):
+        trials = 4_000
+        chosen = accuracies[simulate(synflow, 100, trials, np.random.default_rng(0))]
+        exact = best_of_draws(synflow, accuracies, 100)
+        np.testing.assert_array_less(abs(chosen.mean(0) - exact.mean), 4.5 * np.array(exact.sd) / trials**0.5)
+        np.testing.assert_allclose(chosen.std(0), exact.sd, rtol=0.15)
+
+    @pytest.mark.parametrize("ddof", [0, 1])
+    def test_published_spreads_are_too_small_for_four_runs(self, synflow, accuracies, ddof):
+        def jointly(draws):
+            rng = np.random.default_rng(1)
+            return small_spread(synflow, accuracies, draws, SD[draws], ddof=ddof, rng=rng).jointly
+
+        assert jointly(10).low > 0.1
+        assert jointly(50).high < 5e-4
+        assert jointly(100).high < 5e-3
+
+    def test_the_best_score_is_the_cell_of_3x3_convolutions(self, synflow, accuracies):
+        last = 3 * sum(5**k for k in range(6))
+        assert (synflow.argmax(axis=1) == last).all()
+        np.testing.assert_allclose(accuracies[last], (93.76, 71.11, 41.44), atol=0.01)
+
+    def test_correlation_with_accuracy(self, synflow, accuracies):
+        for scores in synflow:
+            assert 0.74 < correlation(scores, accuracies[:, 0]).spearman < 0.81
+
+    def test_disconnected_cells_score_exactly_zero(self, synflow):
+        assert ((synflow == 0).sum(axis=1) == 341).all()
+        assert ((synflow > np.finfo(np.float32).max).sum(axis=1) > 500).all()

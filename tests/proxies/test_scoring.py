@@ -13,7 +13,9 @@ from torch.nn.functional import cross_entropy
 from benchmarks import ground_truth, spaces
 from benchmarks.errors import UserError
 from benchmarks.proxies import __main__ as command
-from benchmarks.proxies import available, load, read, scoring, write
+from benchmarks.proxies import available, chunks, load, read, scoring, write
+from benchmarks.proxies.request import batch, population, scoring_order
+from benchmarks.seeds import Seeds
 from benchmarks.spaces.nas_bench_201 import NASBench201
 from methods import proxies
 from methods.proxies import PROXIES, initialise
@@ -28,7 +30,7 @@ def table_of(proxy, folder):
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(scoring, "CHUNK", 5)
+    monkeypatch.setattr(chunks, "CHUNK", 5)
 
 
 @pytest.fixture
@@ -45,16 +47,16 @@ def test_scores_are_those_of_the_proxies(run, tmp_path):
     names = ("synflow", "log-synflow", "snip", "naswot", "params", "flops", "zen")
     assert run("--seeds", "0,1", proxy=names) == 0
     assert not (tmp_path / "parts").exists()
-    request = command._request(command._parser().parse_args([*TINY, "--output", str(tmp_path)]))
+    request = command._request(command._parser().parse_args([*TINY, "--output", str(tmp_path)]), [])
     for name in names:
         table = table_of(name, tmp_path)
         assert list(table.by_seed) == [0, 1]
         assert len(table.positions) == 12
         assert not table.complete
-        images, labels = scoring.batch(request, 1)
+        images, labels = batch(request, 1)
         for position in table.positions[:3]:
             network = SPACE.network(SPACE.at(int(position)), channels=2, cells_per_stage=1, classes=10)
-            generator = scoring.Seeds(1, "nas-bench-201", "digits", "proxies").generator("proxy draws")
+            generator = Seeds(1, "nas-bench-201", "digits", "proxies").generator("proxy draws")
             expected = PROXIES[name](initialise(network, 1), images, labels, cross_entropy, generator)
             found = table.scores(np.array([position]), seed=1)[0]
             assert found == pytest.approx(expected, rel=1e-12) or (not np.isfinite(expected) and found == -np.inf)
@@ -62,11 +64,11 @@ def test_scores_are_those_of_the_proxies(run, tmp_path):
 
 def test_batches_are_balanced_and_differ_by_seed(tmp_path):
     arguments = [*TINY, "--batch-size", "20", "--output", str(tmp_path)]
-    request = command._request(command._parser().parse_args(arguments))
-    images, labels = scoring.batch(request, 0)
+    request = command._request(command._parser().parse_args(arguments), arguments)
+    images, labels = batch(request, 0)
     assert torch.bincount(labels).tolist() == [2] * 10
-    assert not torch.equal(images, scoring.batch(request, 1)[0])
-    assert torch.equal(images, scoring.batch(request, 0)[0])
+    assert not torch.equal(images, batch(request, 1)[0])
+    assert torch.equal(images, batch(request, 0)[0])
 
 
 def test_settings_are_recorded(run, tmp_path):
@@ -116,13 +118,21 @@ def test_two_processes_give_the_same(run, tmp_path, monkeypatch):
     assert np.array_equal(both.by_seed[0], alone.by_seed[0])
 
 
-def test_a_longer_sample_extends_a_shorter_one(run, tmp_path):
-    assert run(sample="7") == 0
-    short = table_of("synflow", tmp_path)
-    assert run(sample="12") == 0
-    long = table_of("synflow", tmp_path)
-    assert set(short.positions) < set(long.positions)
-    np.testing.assert_allclose(long.scores(short.positions, seed=0), short.by_seed[0], rtol=1e-12)
+def test_a_longer_sample_extends_a_shorter_one(run, tmp_path, monkeypatch):
+    values = iter([np.nan, *range(100)])
+    counting = proxies.Proxy("params", lambda _: next(values), uses_images=False)
+    monkeypatch.setitem(PROXIES, "params", counting)
+    monkeypatch.setattr(scoring, "_remembered_score", scoring._score)
+    assert run(proxy=["params"], sample="7") == 0
+    short = table_of("params", tmp_path)
+    assert run(proxy=["params"], sample="12") == 0
+    long = table_of("params", tmp_path)
+    first = scoring_order("nas-bench-201", 5)
+    assert np.array_equal(long.scores(first, seed=0), short.scores(first, seed=0))
+    assert long.not_finite == short.not_finite
+    # The chunk that the shorter run ended in is scored again, none of the others.
+    assert next(values) == 6 + (12 - 5)
+    assert run(proxy=["params"], sample="7") == 2
 
 
 def test_seeds_are_added_to_a_table(run, tmp_path):
@@ -139,12 +149,12 @@ def test_what_is_not_finite_is_named_ranks_last_and_is_recorded(run, tmp_path, m
     broken = proxies.Proxy("params", lambda _: next(values), uses_images=False, uses_weights=False)
     monkeypatch.setitem(PROXIES, "params", broken)
     assert run(proxy=["params"]) == 0
-    order = scoring.scoring_order("nas-bench-201", 12)
+    order = scoring_order("nas-bench-201", 12)
     said = capsys.readouterr().err
     table = table_of("params", tmp_path)
     for row, value in ((0, "nan"), (1, "inf")):
         text = SPACE.encode(SPACE.at(int(order[row])))
-        assert f"params on {text}" in said.replace("\n", "")
+        assert f"params of {text} at seed 0 is {value}: ranks last\n" in said
         assert (text, value) in [(case.architecture, case.value) for case in table.not_finite]
         assert table.scores(order[row : row + 1], seed=0)[0] == -np.inf
     assert len(table.not_finite) == 2
@@ -189,14 +199,14 @@ def test_other_settings_do_not_overwrite_a_table(run, tmp_path, capsys):
 def test_graphs_of_1shot1_are_sampled_uniformly_and_once():
     """Every graph appears once, and heavily encoded graphs do not come early."""
     space, weights = "nas-bench-1shot1-s1", ground_truth.load("nas-bench-1shot1-s1", tables=None)
-    order = scoring.scoring_order(space, 400)
+    order = scoring_order(space, 400)
     rows = [weights.row(spaces.get(space).at(int(p))) for p in order]
     assert len(set(rows)) == 400
-    assert np.array_equal(order[:50], scoring.scoring_order(space, 50))
+    assert np.array_equal(order[:50], scoring_order(space, 50))
     sampled, all_graphs = weights.weights[rows], weights.weights
     error = all_graphs.std() / np.sqrt(400) * np.sqrt(1 - 400 / len(all_graphs))
     assert abs(sampled.mean() - all_graphs.mean()) < 4 * error
-    assert scoring.population(space) == 2685
+    assert population(space) == 2685
 
 
 class TestTable:
