@@ -86,6 +86,7 @@ def _table(request: Request, name: str) -> ScoreTable:
     kept = [seed for seed in (old.by_seed if old else ()) if seed not in request.seeds]
     by_seed = {seed: old.by_seed[seed] for seed in kept} if old else {}
     cases = [case for case in old.not_finite if case.seed in kept] if old else []
+    command = "; ".join(filter(None, [old.facts.get("command") if old and kept else None, request.command]))
     sorting = np.argsort(request.positions)
     for seed in request.seeds:
         scores = np.concatenate([_load(request, name, seed, *stretch) for stretch in _stretches(request)])
@@ -98,7 +99,7 @@ def _table(request: Request, name: str) -> ScoreTable:
         size=len(spaces.get(request.space)),
         population=population(request.space),
         not_finite=tuple(sorted(cases, key=lambda case: (case.seed, case.architecture))),
-        facts=environment.facts() | {"command": request.command},
+        facts=environment.facts() | {"command": command},
     )
 
 

@@ -38,15 +38,15 @@ def zen(probe: Probe) -> float:
         log_sigma.append(0.5 * math.log(mean) if mean > 0 else -math.inf)
 
     def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if output.ndim == 4 and output.shape[-1] > 1:
+        if output.ndim == 4:
             maps.append(output)
             del maps[:-1]
 
     for module in replica.modules():
         if isinstance(module, _BatchNorm):
             module.register_forward_pre_hook(variance)
-        if not list(module.children()) and not isinstance(module, nn.AdaptiveAvgPool2d):
-            module.register_forward_hook(keep)
+        if not isinstance(module, nn.AdaptiveAvgPool2d):
+            module.register_forward_hook(keep)  # of containers too, which may end by putting maps together
     scores = []
     with torch.no_grad():
         for _ in range(REPEATS):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks import spaces
 from benchmarks.errors import UserError
 from methods.proxies import PROXIES, Probe, initialise, proxy, score_together
 from methods.proxies.probe import bypass_batch_norm
@@ -328,7 +329,7 @@ class TestInitialisation:
     def test_seed_place_and_shape_matter(self):
         def first(name="a", kernel=1, seed=0):
             network = nn.ModuleDict({name: nn.Conv2d(3, 3, kernel)})
-            return float(initialise(network, seed)[name].weight.flatten()[0])
+            return initialise(network, seed)[name].weight.flatten()[0].item()
 
         assert len({first(), first(name="b"), first(kernel=3), first(seed=1)}) == 4
         assert first() == first()
@@ -358,3 +359,24 @@ class TestBadInput:
         with pytest.raises(UserError, match=said) as caught:
             Probe(small, images, labels, cross_entropy, torch.Generator())
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nas-bench-201", "nas-bench-1shot1-s1"])
+def test_zen_looks_at_the_map_before_the_global_pool(name, monkeypatch):
+    """On the benchmarks' networks the difference is measured on what is averaged and classified."""
+    space = spaces.get(name)
+    network = space.network(space.at(len(space) // 2), channels=4, cells_per_stage=1, classes=5)
+    averaged = []
+    network.classifier.register_forward_pre_hook(lambda _m, inputs: averaged.append(inputs[0].clone()))
+    seen = []
+    subtract = torch.Tensor.__sub__
+    monkeypatch.setattr(
+        torch.Tensor,
+        "__sub__",
+        lambda a, b: (seen.append((a, b)), subtract(a, b))[1] if a.ndim == 4 else subtract(a, b),
+    )
+    score("zen", network, torch.zeros(3, 3, 8, 8), torch.zeros(3))
+    # The replica carries the hook of the network along, and its list: two passes a draw.
+    for (before, after), means in zip(seen, zip(averaged[::2], averaged[1::2], strict=True), strict=True):
+        for features, mean in zip((before, after), means, strict=True):
+            torch.testing.assert_close(features.mean((2, 3)).float(), mean)

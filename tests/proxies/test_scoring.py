@@ -141,6 +141,8 @@ def test_seeds_are_added_to_a_table(run, tmp_path):
     assert run("--seeds", "0") == 0
     after = table_of("synflow", tmp_path)
     assert list(after.by_seed) == [0, 2]
+    first, second = after.facts["command"].split("; ")
+    assert "--seeds 2" in first and "--seeds 0" in second
     assert np.array_equal(after.by_seed[2], before)
 
 
