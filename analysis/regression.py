@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 from analysis import published
 from analysis.published import Cell, Check
 from benchmarks import ground_truth, spaces
-from benchmarks.ground_truth import GroundTruth
+from benchmarks.ground_truth import Cost, GroundTruth
 from benchmarks.spaces.nas_bench_1shot1 import NASBench1Shot1
 
 
@@ -80,6 +83,8 @@ def outcome(cell: Cell) -> Outcome:
     if cell.fact == "population":
         population = load(cell.space).population(**keywords(cell.space, cell.column.measure))
         return Outcome(cell, population.mean, None if cell.sd is None else population.sd)
+    if cell.fact == "correlation of parameters":
+        return Outcome(cell, parameter_correlation(cell.space, cell.column.measure))
     counts: dict[str, Callable[[], int]] = {
         "encodings": lambda: len(spaces.get(cell.space)),
         "connected encodings": lambda: connected_encodings(cell.space),
@@ -96,6 +101,16 @@ def outcome(cell: Cell) -> Outcome:
 def load(space: str) -> GroundTruth:
     """The shipped table of a space, read once."""
     return ground_truth.load(space, tables=None)
+
+
+@cache
+def parameter_correlation(space: str, name: str) -> float:
+    """Spearman's rho between parameters and a headline accuracy over all rows of a table."""
+    ground = load(space)
+    architectures = np.stack(np.unravel_index(np.arange(len(spaces.get(space))), spaces.get(space).choices), axis=1)
+    parameters = ground.cost(architectures, Cost.PARAMETERS, ground.headline[name].dataset)
+    accuracies = ground.column(**keywords(space, name))[ground.rows(architectures)]
+    return float(stats.spearmanr(parameters, accuracies).statistic)
 
 
 @cache

@@ -6,10 +6,27 @@ from collections.abc import Iterator
 
 from analysis.rendering import Table
 from analysis.runs import Runs
-from analysis.tables import accuracy
+from analysis.tables import accuracy, comparisons, measurements, selection
+from benchmarks import spaces
 
 
 def build(runs: Runs) -> Iterator[Table]:
     """All tables that the runs allow."""
     for setting in runs.settings:
         yield accuracy.table(runs, setting)
+    yield selection.table_2()
+    for setting in runs.settings:
+        table = selection.table_2_posteriors(runs, setting)
+        if table is not None:
+            yield table
+    yield selection.table_3()
+    yield from comparisons.build(runs, runs.settings)
+    for make in (measurements.cost, measurements.hessian):
+        for setting in runs.settings:
+            table = make(runs, setting)
+            if table is not None:
+                yield table
+    for space in spaces.SPACES:
+        table = selection.correlations(space)
+        if table is not None:
+            yield table

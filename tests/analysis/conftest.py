@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ground_truth, spaces, tiers
+from analysis import regression
+from benchmarks import spaces, tiers
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 from benchmarks.store import Store
 
@@ -20,14 +21,15 @@ def record(
     method: str, space_name: str, seed: int, tier: str = "quick", status: Status = Status.DONE, **config: object
 ) -> RunRecord:
     """A plausible run: the architecture drifts over ``EPOCHS`` epochs, everything else is noise."""
-    space, table = spaces.get(space_name), ground_truth.load(space_name, tables=None)
-    rng = np.random.default_rng([seed, len(method), len(space_name), ord(space_name[-1])])
+    space, table = spaces.get(space_name), regression.load(space_name)
+    entropy = [seed, len(method), len(space_name), ord(space_name[-1])]
+    cells, rng = (np.random.default_rng([*entropy, stream]) for stream in (0, 1))
     budget = tiers.budget(tier, space_name)
     differentiable = method.startswith(("darts", "balenas")) and "tf" not in method
     noisy = method.startswith("balenas")
     rows: list[dict[str, Value]] = []
     for epoch in range(EPOCHS + 1 if differentiable else 1):
-        architecture = space.sample(rng)
+        architecture = space.sample(cells)
         row: dict[str, Value] = {
             "epoch": epoch,
             "architecture": space.encode(architecture),
@@ -42,6 +44,9 @@ def record(
                 "sigma_mean": 1.0 / (epoch + 1) if noisy else 0.0, "sigma_min": 0.5 / (epoch + 1) if noisy else 0.0,
                 "sigma_max": 1.5 / (epoch + 1) if noisy else 0.0,
                 "alpha": rng.normal(size=space.parameters).tolist(),
+                "sigma": rng.uniform(0.2, 0.8, space.parameters).tolist() if noisy else [0.0] * space.parameters,
+                "hessian_smallest": -float(rng.uniform(0.01, 0.1)),
+                "gap_first_order": 0.3, "gap_second_order": 0.2,
                 "hessian_dominant": float(rng.uniform(0.1, 0.5)), "hessian_spectral_norm": float(rng.uniform(0.1, 0.5)),
                 "seconds_architecture": 0.7 * epoch, "seconds_weights": 0.6 * epoch,
             }  # fmt: skip

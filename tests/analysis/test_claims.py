@@ -151,7 +151,7 @@ def test_contradictions_are_computed(cpu_runs: runs.Runs):
     assert points["imagenet-columns"].status is Status.REFUTED
     assert points["equal-darts-rows"].status is Status.REFUTED
     assert points["mixed-blocks"].status is Status.NOT_VERIFIED
-    assert points["eq-19"].status is Status.OPEN  # the invented runs store no smallest eigenvalue
+    assert points["eq-19"].status is Status.CONFIRMED and "least -0." in points["eq-19"].evidence
 
 
 def test_unknown_checks_are_named(tmp_path: Path):

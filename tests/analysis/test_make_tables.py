@@ -52,7 +52,9 @@ def test_table_1_marks_what_is_missing_or_exact(make_store):
 
 
 def test_captions_name_tier_images_n_and_ddof(make_store):
-    for table in tables.build(runs.load([make_store()])):
+    made = [table for table in tables.build(runs.load([make_store()])) if "quick" in table.name]
+    assert len(made) >= 8
+    for table in made:
         for part in ("quick tier", "digits", "n = 2", "ddof 1", "SHA-256"):
             assert part in table.caption, table.name
         assert any("not what the paper claims" in note for note in table.notes)

@@ -1,0 +1,158 @@
+"""Statistics of the searches of a setting: every point with its collapses, and paired differences at equal seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis import regression, statistics
+from analysis.rendering import Cell, MeanSd, Table
+from analysis.runs import Runs, Setting, display, method_of
+from analysis.tables.accuracy import caption, notes
+
+MEASURE = "cifar10_test"
+MARGINS = {"nas-bench-201": 1.0}
+"""Equivalence margin in points by space; elsewhere 0.5, because 1Shot1's good half spans about two points."""
+COLLAPSED = (
+    "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %); exact (Clopper-Pearson) "
+    "interval. An interquartile mean of few searches deletes exactly the collapses."
+)
+TESTS = (
+    "Exact two-sided Wilcoxon signed-rank tests and two one-sided t-tests, each Holm-corrected over the rows; "
+    f"bootstrap intervals. No verdict on fewer than {statistics.MINIMUM_PAIRS} pairs."
+)
+PAIRS = (
+    ("balenas-1st", "darts-1st"), ("balenas-2nd", "darts-2nd"), ("balenas-tf-1st", "balenas-1st"),
+    ("balenas-tf-2nd", "balenas-2nd"), ("balenas-tf-1st", "zero-cost"), ("zero-cost", "random"),
+    ("darts-1st", "random"), ("balenas-1st", "random"),
+)  # fmt: skip
+
+
+def floor(space: str) -> float:
+    """5th percentile of the test accuracy over all encodings of a space."""
+    ground = regression.load(space)
+    values = ground.column(**regression.keywords(space, MEASURE))
+    order = np.argsort(values)
+    share = np.cumsum(ground.weights[order]) / ground.weights.sum()
+    return float(values[order][np.searchsorted(share, 0.05)])
+
+
+def points(runs: Runs, setting: Setting) -> Table:
+    """Every search, the median and the collapse rate, before any mean that hides collapses."""
+    low = floor(setting.space)
+    rows: list[tuple[Cell, ...]] = []
+    for label in runs.labels(setting):
+        frame = runs.of(setting, label)
+        values = frame[MEASURE].to_numpy(float)
+        collapses = statistics.collapse_rate(values, floor=low, all_skip=all_skip(frame))
+        rows.append(
+            (
+                display(label),
+                len(values),
+                ", ".join(f"{value:.2f}" for value in values),
+                float(np.median(values)),
+                f"{collapses.count} of {collapses.n}",
+                f"{collapses.interval.low:.2f} to {collapses.interval.high:.2f}",
+                MeanSd.of(values),
+                statistics.interquartile_mean(values),
+            )
+        )
+    return Table(
+        f"points-{setting.name}",
+        f"Every search on {setting.space} ({setting.title})",
+        (
+            "Method",
+            "n",
+            "each seed",
+            "median",
+            "collapsed",
+            "95 % interval of the rate",
+            "mean ± sd",
+            "interquartile mean",
+        ),
+        tuple(rows),
+        caption(runs, setting, "CIFAR-10 test accuracy in %, seeds in ascending order."),
+        (
+            *notes(runs, setting),
+            COLLAPSED.format(low),
+        ),
+    )
+
+
+def all_skip(frame: pd.DataFrame) -> np.ndarray:
+    """Whether each chosen cell has skip connections only; bool ``[n]``."""
+    counts = [name for name in frame if str(name).startswith("count_") and frame[name].notna().all()]
+    if "count_skip_connect" not in counts:
+        return np.zeros(len(frame), bool)
+    return np.asarray(frame["count_skip_connect"] == frame[counts].sum(axis=1), bool)
+
+
+def paired(runs: Runs, setting: Setting) -> Table | None:
+    """Differences at equal seeds of the pairs that the paper compares, and of variants with their base."""
+    labels = runs.labels(setting)
+    chosen = [pair for pair in PAIRS if set(pair) <= set(labels)]
+    chosen += [(a, b) for a, b in itertools.combinations(labels, 2) if method_of(a) == method_of(b)]
+    if not chosen:
+        return None
+    margin = MARGINS.get(setting.space, 0.5)
+    results = []
+    for first, second in chosen:
+        both = pd.DataFrame({"a": _by_seed(runs, setting, first), "b": _by_seed(runs, setting, second)}).dropna()
+        if len(both):
+            equivalent = statistics.equivalence(both["a"] - both["b"], margin)
+            results.append((first, second, statistics.paired(both["a"], both["b"]), equivalent))
+    if not results:
+        return None
+    adjusted = statistics.holm([result.p for _, _, result, _ in results])
+    equivalents = statistics.holm([equivalent for *_, equivalent in results])
+    rows = tuple(
+        _paired_row(first, second, result, p, equivalent)
+        for (first, second, result, _), p, equivalent in zip(results, adjusted, equivalents, strict=True)
+    )
+    return Table(
+        f"paired-{setting.name}",
+        f"Paired differences at equal seeds on {setting.space} ({setting.title})",
+        (
+            "difference", "pairs", "mean ± sd", "95 % interval of the mean", "median", "better in", "p (Holm)",
+            "p equivalent (Holm)", "verdict",
+        ),
+        rows,
+        caption(runs, setting, f"CIFAR-10 test accuracy in points; margin of equivalence ±{margin:g}."),
+        (
+            *notes(runs, setting),
+            TESTS,
+        ),
+    )  # fmt: skip
+
+
+def _paired_row(first: str, second: str, result: statistics.Paired, p: float, equivalent: float) -> tuple[Cell, ...]:
+    if result.n < statistics.MINIMUM_PAIRS:
+        verdict = "undecided"
+    elif p < statistics.ALPHA:
+        verdict = "better" if result.direction > 0 else "worse"
+    else:
+        verdict = "equivalent" if equivalent < statistics.ALPHA else "undecided"
+    return (
+        f"{display(first)} - {display(second)}",
+        result.n,
+        MeanSd(result.mean, None if np.isnan(result.sd) else result.sd),
+        f"{result.interval.low:.2f} to {result.interval.high:.2f}",
+        result.median,
+        f"{result.wins} of {result.n}" + (f", {result.ties} equal" if result.ties else ""),
+        f"{p:.3f}",
+        f"{equivalent:.3f}",
+        verdict,
+    )
+
+
+def _by_seed(runs: Runs, setting: Setting, label: str) -> pd.Series:
+    return runs.of(setting, label).set_index("seed")[MEASURE].astype(float)
+
+
+def build(runs: Runs, settings: Sequence[Setting]) -> list[Table]:
+    """Both tables of every setting."""
+    found = [table for setting in settings for table in (points(runs, setting), paired(runs, setting))]
+    return [table for table in found if table is not None]

@@ -1,0 +1,154 @@
+"""Tables beside Table 1: selection, comparisons, cost, curvature, correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis import published, regression, runs, scores, tables
+from analysis.published import Check
+from analysis.rendering import MeanSd, Table
+from analysis.tables import comparisons, measurements, selection
+from benchmarks.store import Store
+from tests.analysis.conftest import record
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> runs.Runs:
+    store = Store(tmp_path_factory.mktemp("tables") / "runs").open()
+    for method in ("random", "darts-1st", "balenas-1st"):
+        for space in ("nas-bench-201", "nas-bench-1shot1-s1"):
+            for seed in range(6):
+                store.append(record(method, space, seed, "cpu"))
+    return runs.load([store.folder])
+
+
+def row(table: Table | None, label: str) -> tuple:
+    assert table is not None
+    return next(r for r in table.rows if r[0] == label)
+
+
+def test_all_tables_have_names_of_their_own(loaded: runs.Runs):
+    names = [table.name for table in tables.build(loaded)]
+    assert len(names) == len(set(names))
+    for start in ("table-1-", "table-2", "table-3", "points-", "paired-", "cost-", "hessian-"):
+        assert any(name.startswith(start) for name in names), start
+
+
+def test_every_table_of_runs_says_tier_and_n(loaded: runs.Runs):
+    for table in tables.build(loaded):
+        if "cpu" in table.name:
+            assert "cpu tier" in table.caption and "n = 6" in table.caption and "ddof 1" in table.caption, table.name
+        else:
+            assert "no run of a search" in table.caption or "Published numbers only" in table.caption, table.name
+
+
+def test_points_come_before_means(loaded: runs.Runs):
+    setting = loaded.settings[0]
+    table = comparisons.points(loaded, setting)
+    values = loaded.of(setting, "darts-1st")["cifar10_test"]
+    found = row(table, "DARTS (1st)")
+    assert found[2] == ", ".join(f"{v:.2f}" for v in values) and found[3] == pytest.approx(values.median())
+    assert table.columns.index("collapsed") < table.columns.index("interquartile mean")
+
+
+def test_floor_is_the_weighted_fifth_percentile():
+    for space in ("nas-bench-201", "nas-bench-1shot1-s1"):
+        ground = regression.load(space)
+        values = ground.column(**regression.keywords(space, "cifar10_test"))
+        low = comparisons.floor(space)
+        share = ground.weights[values < low].sum() / ground.weights.sum()
+        assert share < 0.05 <= share + ground.weights[values == low].sum() / ground.weights.sum()
+
+
+def test_all_skip_is_seen(loaded: runs.Runs):
+    frame = loaded.of(loaded.settings[0], "darts-1st").copy()
+    assert not comparisons.all_skip(frame).any()
+    for name in [c for c in frame if c.startswith("count_")]:
+        frame[name] = 0
+    frame["count_skip_connect"] = 6
+    assert comparisons.all_skip(frame).all()
+
+
+def test_paired_rows(loaded: runs.Runs):
+    setting = loaded.settings[0]
+    table = comparisons.paired(loaded, setting)
+    found = row(table, "BaLeNAS (1st) - DARTS (1st)")
+    a, b = (loaded.of(setting, m)["cifar10_test"].to_numpy() for m in ("balenas-1st", "darts-1st"))
+    assert found[1] == 6 and isinstance(found[2], MeanSd) and found[2].mean == pytest.approx((a - b).mean())
+    assert found[-1] in ("better", "worse", "equivalent", "undecided")
+
+
+def test_few_pairs_are_undecided(make_store):
+    few = runs.load([make_store(seeds=3, space_names=("nas-bench-201",))])
+    table = comparisons.paired(few, few.settings[0])
+    assert table is not None and {r[-1] for r in table.rows} == {"undecided"}
+
+
+def test_cost_compares_steps_at_equal_seeds(loaded: runs.Runs):
+    table = measurements.cost(loaded, loaded.settings[0])
+    assert row(table, "BaLeNAS (1st)")[-1] == "1.00 (1.00 to 1.00) of DARTS (1st)"
+    assert row(table, "Random")[-1] is None
+
+
+def test_hessians_are_of_the_last_epoch(loaded: runs.Runs):
+    setting = loaded.settings[0]
+    table = measurements.hessian(loaded, setting)
+    last = loaded.of(setting, "balenas-1st")["hessian_dominant"]
+    assert row(table, "BaLeNAS (1st)")[2] == MeanSd(last.mean(), last.std(), 3)
+    assert "analogue" in table.notes[-1]
+
+
+def test_table_3_is_published_only():
+    table = selection.table_3()
+    assert {r[-1] for r in table.rows} == {"not run"}
+    assert str(row(table, "BaLeNAS-TF")[1]) == "2.43 ± 0.08" and row(table, "BaLeNAS-TF")[3] == "24.2"
+    assert row(table, "MdeNAS")[2] is not None and row(table, "DARTS (1st)")[2] is None
+
+
+def test_table_2_without_scores_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scores, "held", lambda space: [])
+    table = selection.table_2()
+    assert any("its rows are missing" in note for note in table.notes)
+    assert str(row(table, "uniform draw, no proxy")[4]) == "87.06 ± 12.93"
+    assert str(row(table, "most parameters of the whole space")[6]) == "41.44"
+
+
+needs_synflow = pytest.mark.skipif(
+    "synflow" not in scores.held("nas-bench-201"), reason="no SynFlow scores are shipped yet"
+)
+
+
+@needs_synflow
+def test_posterior_rows_agree_with_drawing(loaded: runs.Runs):
+    """The closed form against draws of the same posteriors, scored by the same table."""
+    from benchmarks import spaces
+
+    setting = loaded.settings[0]
+    table = selection.table_2_posteriors(loaded, setting)
+    found = next(r for r in table.rows if r[0].endswith("synflow") and r[1] == 10)
+    synflow, space = scores.load("nas-bench-201", "synflow"), spaces.get("nas-bench-201")
+    rng = np.random.default_rng(0)
+    means = []
+    frame = loaded.of(setting, "balenas-1st")
+    for alpha, sigma in zip(frame["alpha"], frame["sigma"], strict=True):
+        draws = np.array(alpha) + np.array(sigma) * rng.normal(size=(2000, 10, 30))
+        chosen = np.stack([part.argmax(-1) for part in np.split(draws, 6, axis=-1)], axis=-1)
+        positions = np.ravel_multi_index(tuple(np.moveaxis(chosen, -1, 0)), space.choices)
+        best = np.take_along_axis(positions, synflow.by_seed[0][positions].argmax(1)[:, None], 1)[:, 0]
+        means.append(synflow.accuracies[best, 0].mean())
+    if len(synflow.seeds) == 1:
+        assert found[4].mean == pytest.approx(np.mean(means), abs=0.1)
+
+
+@needs_synflow
+@pytest.mark.parametrize("cell", [c for c in published.cells() if c.table == "rank correlations"], ids=str)
+def test_published_correlations(cell):
+    """FreeREA's correlations, at its own initialisation, within the stated margin of ours."""
+    if cell.check is not Check.STATISTICAL or cell.row not in scores.held("nas-bench-201"):
+        pytest.skip(cell.reason or "not scored yet, or checked exactly")
+    from analysis.zero_cost import correlation
+
+    table = scores.load("nas-bench-201", cell.row)
+    ours = correlation(table.by_seed[0], table.accuracies[:, 0]).spearman
+    assert abs(ours - cell.value) <= cell.column.margin, f"{cell}: published {cell.value}, ours {ours:.3f}"
