@@ -174,7 +174,7 @@ def read(path: Path) -> ScoreTable:
                 if name.startswith("seed_")
             },
             size=footer["size"],
-            population=footer.get("population", footer["size"]),
+            population=footer["population"],
             not_finite=tuple(NotFinite(*case) for case in footer["not_finite"]),
             facts=footer["facts"],
         )
