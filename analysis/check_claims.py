@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 
 from analysis import claims, command, rendering
@@ -29,15 +28,13 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
         )
         for claim, finding in judged
     ]
-    counts = Counter(str(finding.verdict) for _, finding in judged)
     return Table(
         name="claims",
         title="Claims of the paper",
         columns=("claim", "where", "verdict", "n", "effect", "95 % interval", "evidence"),
         rows=tuple(rows),
-        caption=f"{len(rows)} claims: "
-        + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        + ". Verdicts are computed from stored results and from the benchmark; paired tests are exact Wilcoxon tests "
+        caption=f"{len(rows)} claims: {claims.summary(judged)}. "
+        "Verdicts are computed from stored results and from the benchmark; paired tests are exact Wilcoxon tests "
         "at equal seeds, Holm-corrected within families of claims; intervals are bootstrap intervals.",
         notes=(
             "A verdict reached at a reduced tier names the tier: it holds there and need not at the paper's setting.",
@@ -90,8 +87,7 @@ def write(runs: Runs, output: Output) -> None:
     ]
     text = json.dumps({"claims": plain, "contradictions": contradictions.as_dicts(points)}, indent=1)
     path = output.write("claims/claims.json", text + "\n")
-    counts = Counter(str(finding.verdict) for _, finding in judged)
-    print(f"\n{', '.join(f'{n} {verdict}' for verdict, n in sorted(counts.items()))}; written to {path.parent}")
+    print(f"\n{claims.summary(judged)}; written to {path.parent}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -157,7 +157,7 @@ def html_table(table: Table) -> str:
     body = "\n".join("<tr>" + "".join(_td(c) for c in row) + "</tr>" for row in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return (
-        f'<figure class="table" id="{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>\n'
+        f'<figure class="table" id="tab-{html.escape(table.name)}"><h3>{html.escape(table.title)}</h3>\n'
         f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>\n"
         f"<figcaption>{html.escape(table.caption)}{f'<ul>{notes}</ul>' if notes else ''}</figcaption></figure>\n"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,4 +72,11 @@ def judge(runs: Runs, claims: list[Claim]) -> list[tuple[Claim, Finding]]:
     return [(claim, f) for claim, f in zip(claims, findings, strict=True) if isinstance(f, Finding)]
 
 
-__all__ = ["Claim", "Finding", "Verdict", "judge", "load"]
+def summary(judged: Sequence[tuple[Claim, Finding]]) -> str:
+    """How many claims hold, do not hold, and so on, in words."""
+    counts = Counter(finding.verdict for _, finding in judged)
+    words = {Verdict.HOLDS: "hold", Verdict.DOES_NOT_HOLD: "do not hold"}
+    return ", ".join(f"{counts[verdict]} {words.get(verdict, str(verdict))}" for verdict in Verdict)
+
+
+__all__ = ["Claim", "Finding", "Verdict", "judge", "load", "summary"]
