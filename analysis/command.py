@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,12 @@ def main(
     try:
         folders = options.results or runs.default_folders()
         print(f"results: {', '.join(map(str, folders))}", file=sys.stderr)
-        return work(runs.load(folders), Output(options.output)) or 0
+        status = work(runs.load(folders), Output(options.output)) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of what we print has seen enough, for instance head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

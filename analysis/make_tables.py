@@ -16,6 +16,7 @@ def write(runs: Runs, output: Output) -> None:
     for table in made:
         for ending, render in rendering.FORMATS.items():
             output.write(f"tables/{table.name}.{ending}", render(table))
+    for table in made:
         if table.name.startswith("table-1-"):
             print(rendering.markdown(table))
     endings = ", ".join(rendering.FORMATS)

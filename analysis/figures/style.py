@@ -84,13 +84,14 @@ def panels(rows: int, columns: int, *, width: float = 2.9, height: float = 2.4) 
     return figure, [list(row) for row in axes]
 
 
-def legend(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend below the panels for the lines of all of them."""
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
+        columns = max(1, int(figure.get_size_inches()[0] / 1.6))  # inches that a long label takes
         figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns, frameon=False)
 
 

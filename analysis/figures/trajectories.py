@@ -15,10 +15,9 @@ from analysis.runs import Runs, Setting, display
 ONE_SHOT = "nas-bench-1shot1-s"
 BAND = "Lines are means over searches, bands the range of the searches (least to greatest)."
 NAMES = {"nas-bench-201": "NAS-Bench-201"} | {f"{ONE_SHOT}{i}": f"1Shot1, space {i}" for i in (1, 2, 3)}
-SKIPS = {"nas-bench-201": ("count_skip_connect", "skip connections")} | {
-    f"{ONE_SHOT}{i}": ("count_maxpool3x3", "max pooling") for i in (1, 2, 3)
-}
-"""1Shot1 has no skip connection: max pooling is its one operation without weights."""
+SKIP = ("count_skip_connect",)
+WEIGHTLESS = ("count_skip_connect", "count_avg_pool_3x3", "count_maxpool3x3")
+"""Operations without weights. 1Shot1 has no skip connection: max pooling is its only one."""
 
 Column = Callable[[pd.DataFrame], pd.Series]
 
@@ -82,7 +81,7 @@ def lines(axis: Axes, runs: Runs, setting: Setting, column: str | Column, *, log
 
 def _grid(
     runs: Runs, settings: Sequence[Setting], rows: Sequence[tuple[str | Callable[[Setting], Column], str, bool]],
-    name: str, title: str, caption: str,
+    name: str, title: str, caption: str, empty: str = "not measured in these runs",
 ) -> Picture | None:  # fmt: skip
     """Spaces as columns, quantities as rows; None where nothing is there to draw."""
     figure, axes = style.panels(len(rows), max(len(settings), 1))
@@ -93,7 +92,7 @@ def _grid(
             if lines(axis, runs, setting, chosen, log=log):
                 drawn = True
             else:
-                style.say(axis, "not measured in these runs")
+                style.say(axis, empty)
         row[0].set_ylabel(label)
     if not drawn:
         return None
@@ -152,25 +151,30 @@ def _accuracies(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture |
     )
 
 
-def _share(setting: Setting) -> Column:
-    count = SKIPS[setting.space][0]
+def _share(names: Sequence[str]) -> Callable[[Setting], Column]:
+    """Share of some operations in the chosen cell, in %; missing where a space has none of them."""
 
     def share(frame: pd.DataFrame) -> pd.Series:
-        counts = [column for column in frame if str(column).startswith("count_")]
-        return 100 * frame[count] / frame[counts].sum(axis=1)
+        counts = [name for name in frame if str(name).startswith("count_") and frame[name].notna().any()]
+        held = [name for name in names if name in counts]
+        if not held:
+            return pd.Series(np.nan, frame.index)
+        return 100 * frame[held].sum(axis=1) / frame[counts].sum(axis=1)
 
-    return share
+    return lambda _: share
 
 
 def _skips(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture | None:
     return _grid(
         runs,
         settings,
-        [(_share, "share of operations (%)", False)],
+        [(_share(SKIP), "skip connections (%)", False), (_share(WEIGHTLESS), "without weights (%)", False)],
         f"figure-2-{stem}",
-        f"Analogue of Fig. 2 on {_spaces(settings)}: operations without weights in the chosen cell",
-        "Share of skip connections on NAS-Bench-201; on NAS-Bench-1Shot1, which has none, of max pooling, its only "
-        f"operation without weights. {BAND}",
+        f"Analogue of Fig. 2 on {_spaces(settings)}: skip connections and other operations without weights",
+        "Above, the share of skip connections among the operations of the chosen cell; NAS-Bench-1Shot1 has none. "
+        "Below, the share of all operations without weights that pass something on (skip connections and pooling), to "
+        f"which a search can collapse too. {BAND}",
+        empty="not in this space",
     )
 
 

@@ -51,10 +51,7 @@ def caption(runs: Runs, setting: Setting, extra: str = "") -> str:
 def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
     """What a reader must know of a setting: digits, failed runs, superseded runs."""
     found = [DIGITS] if setting.is_digits else []
-    failed = runs.failed
-    failed = failed[
-        failed["images"].eq(setting.images) & failed["space"].eq(setting.space) & failed["tier"].eq(setting.tier)
-    ]
+    failed = _failed(runs, setting)
     found += [
         f"{display(str(label))}: {len(group)} run(s) did not finish ({', '.join(sorted(set(group['status'])))})."
         for label, group in failed.groupby("label")
@@ -62,6 +59,17 @@ def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
     if runs.superseded:
         found.append(f"{runs.superseded} run(s) of older numerics are left out because newer ones exist.")
     return tuple(found)
+
+
+def absent(runs: Runs, setting: Setting, method: str) -> str:
+    """What a cell says where a method has no finished run."""
+    return "failed" if (_failed(runs, setting)["method"] == method).any() else NOT_RUN
+
+
+def _failed(runs: Runs, setting: Setting) -> pd.DataFrame:
+    frame = runs.failed
+    here = frame["images"].eq(setting.images) & frame["space"].eq(setting.space) & frame["tier"].eq(setting.tier)
+    return frame[here]
 
 
 def _table_1(runs: Runs, setting: Setting) -> Table:
@@ -121,7 +129,7 @@ def _ours(runs: Runs, setting: Setting, row: Row, labels: Sequence[str]) -> Iter
     if row.cells[0].check is not Check.NOT_TESTABLE:
         for method in missing:
             if method in METHODS:
-                yield (display(method), "ours", 0, *[NOT_RUN] * len(columns), "")
+                yield (display(method), "ours", 0, *[absent(runs, setting, method)] * len(columns), "")
 
 
 def _our_row(runs: Runs, setting: Setting, label: str, measures: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
@@ -184,7 +192,7 @@ def _one_shot(runs: Runs, setting: Setting) -> Table:
     labels = runs.labels(setting)
     rows = [_one_shot_row(runs, setting, label) for label in labels]
     run = set(map(method_of, labels))
-    rows += [(display(m), "ours", 0, *[NOT_RUN] * 5) for m in METHODS if m not in run]
+    rows += [(display(m), "ours", 0, *[absent(runs, setting, m)] * 5) for m in METHODS if m not in run]
     optimum = regression.load(setting.space).optimum(**regression.keywords(setting.space, "cifar10_test")).value
     for label, kind, n, value, remark in _exact(setting.space, ["cifar10_test"]):
         if isinstance(value, MeanSd):

@@ -148,6 +148,8 @@ def test_contradictions_are_computed(cpu_runs: runs.Runs):
     assert points["tf-row"].status is Status.OPEN and "none matches" in points["tf-row"].evidence
     assert "158 times" in points["sigma"].evidence
     assert "363,648" in points["space-sizes"].evidence and "1,312,200" in points["space-sizes"].evidence
+    assert points["edges"].status is Status.CONFIRMED
+    assert points["eq-2"].status is Status.CONFIRMED and "150%" in points["eq-2"].evidence
     assert points["imagenet-columns"].status is Status.REFUTED
     assert points["equal-darts-rows"].status is Status.REFUTED
     assert points["mixed-blocks"].status is Status.NOT_VERIFIED

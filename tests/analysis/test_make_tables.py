@@ -94,6 +94,8 @@ def test_failed_runs_are_counted_not_averaged(make_store):
     table = accuracy(runs.load([folder]), "nas-bench-201")
     assert rows_of(table, "DARTS (1st)")[1][2] == 2
     assert any("1 run(s) did not finish (diverged)" in note for note in table.notes)
+    Store(folder).append(record("darts-2nd", "nas-bench-201", 0, status=Status.ERROR))
+    assert rows_of(accuracy(runs.load([folder]), "nas-bench-201"), "DARTS (2nd)")[1][3] == "failed"
 
 
 def test_files_in_four_formats(make_store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
