@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from benchmarks import environment, ground_truth, images, spaces
 from benchmarks.errors import UserError
@@ -67,6 +68,7 @@ def execute(job: Job, settings: Settings, report: Callable[[int, int], None]) ->
     if earlier is not None and earlier.status is Status.DONE:
         return earlier
     torch.set_num_threads(1)
+    threadpool_limits(1)  # the BLAS that compiled kernels call
     checkpoint = Checkpoint(store.folder / "checkpoints" / f"{spec.hash}.pt", spec)
     rows: list[Trace] = []
     started, status, message = time.perf_counter(), Status.DONE, ""

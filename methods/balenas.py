@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from benchmarks.errors import one_of
 from methods.differentiable import DifferentiableSearch, SearchConfig
-from methods.optimizers import ArchitectureOptimizer, VAdamConfig
+from methods.optimizers import POSTERIORS, ArchitectureOptimizer
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class BaLeNASConfig(SearchConfig):
     """Hyper-parameters of BaLeNAS.
 
     Attributes:
+        optimizer: of the posterior; a name of ``methods.optimizers.POSTERIORS``.
         beta1: decay of VAdam's first moment.
         prec_init: initial posterior precision, so that sigma starts at 1/sqrt(prec_init).
         prior_precision: delta, the precision of the zero-mean Gaussian prior.
         data_size: N, the number of data that the likelihood counts.
     """
 
+    optimizer: str = "vadam"
     beta1: float = 0.5
     prec_init: float = 1.0
     prior_precision: float = 1.0
@@ -48,9 +51,11 @@ class BaLeNAS(DifferentiableSearch):
     config: BaLeNASConfig
 
     def build_optimizer(self, start: Tensor) -> ArchitectureOptimizer:
-        """VAdam."""
+        """VAdam, or what ``config.optimizer`` names."""
         budget, config = self.problem.budget, self.config
-        return VAdamConfig(
+        if config.optimizer not in POSTERIORS:
+            raise one_of("posterior optimizer", config.optimizer, POSTERIORS)
+        return POSTERIORS[config.optimizer](
             lr=budget.arch_lr,
             beta1=config.beta1,
             beta2=budget.arch_beta2,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def curvature(loss_of_weights: Loss, alpha: Tensor, sizes: Sequence[int], *, use
 
     jacobian = torch.block_diag(*(torch.diag(part) - torch.outer(part, part) for part in p.split(list(sizes))))
     h_alpha = jacobian @ h_p @ jacobian + _softmax_curvature(p, g_p, sizes)
-    return Curvature(float(loss), p, g_p, h_p, jacobian @ g_p, (h_alpha + h_alpha.T) / 2)
+    return Curvature(loss.item(), p, g_p, h_p, jacobian @ g_p, (h_alpha + h_alpha.T) / 2)
 
 
 def _softmax_curvature(p: Tensor, g: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -74,7 +75,7 @@ def _softmax_curvature(p: Tensor, g: Tensor, sizes: Sequence[int]) -> Tensor:
     for part, slope in zip(p.split(list(sizes)), g.split(list(sizes)), strict=True):
         c = part * (slope - slope @ part)
         blocks.append(torch.diag(c) - torch.outer(c, part) - torch.outer(part, c))
-    return torch.block_diag(*blocks)
+    return cast(Tensor, torch.block_diag(*blocks))
 
 
 def summary(hessian: Tensor, gradient: Tensor, *, weight_decay: float = 0.0) -> dict[str, float]:

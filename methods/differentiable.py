@@ -162,11 +162,11 @@ class DifferentiableSearch(Method):
             alpha = self.optimizer.mean if at_mean else self.optimizer.sample(1, noise)[0]
             images, labels = train
             loss = functional.cross_entropy(self.supernet(images, self.relax(alpha.detach())), labels)
-            value = float(loss)
+            value = loss.item()
             if not math.isfinite(value):
                 raise Diverged("the training loss is not finite")
             self.sgd.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.problem.budget.gradient_clip)
             self.sgd.step()
         return value

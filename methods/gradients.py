@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +127,7 @@ def _mixed_exact(supernet: Supernet, relax: Relaxation, alpha: Tensor, batch: Ba
         slopes = torch.autograd.grad(loss, list(supernet.parameters()), create_graph=True)
         product = sum(((s * v).sum() for s, v in zip(slopes, vector, strict=True)), torch.zeros(()))
         (mixed,) = torch.autograd.grad(product, point)
-    return mixed
+    return cast(Tensor, mixed)
 
 
 def _gradient_in_alpha(
@@ -135,7 +135,7 @@ def _gradient_in_alpha(
 ) -> Tensor:
     point = alpha.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(_loss(supernet, relax(point), batch, weights), point)
-    return gradient
+    return cast(Tensor, gradient)
 
 
 def _loss(

@@ -1,4 +1,4 @@
-"""The supernets as public search code writes them: one module an operation and edge, channels first, autograd throughout.
+"""The supernets as public search code writes them: a module an operation and edge, channels first, all autograd.
 
 They prove the fused ones: same parameters, same numbers. Nothing here is clever and nothing deliberately slow.
 """

@@ -6,7 +6,7 @@ output concatenates the vertices that feed it, and adds the projected input if t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -109,8 +109,9 @@ def conv_bn_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Sequent
 
 def operation(name: str, channels: int) -> nn.Module:
     """The module of an operation name; raises ``KeyError`` for other names."""
-    return {
+    modules: dict[str, Callable[[], nn.Module]] = {
         "conv3x3-bn-relu": lambda: conv_bn_relu(channels, channels, 3),
         "conv1x1-bn-relu": lambda: conv_bn_relu(channels, channels, 1),
         "maxpool3x3": lambda: nn.MaxPool2d(3, stride=1, padding=1),
-    }[name]()
+    }
+    return modules[name]()

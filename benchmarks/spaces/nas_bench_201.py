@@ -128,7 +128,7 @@ def parameter_count(
     for before, c in itertools.pairwise(stages):
         total += 9 * before * c + 9 * c * c + before * c + 2 * 2 * c  # two 3x3, the shortcut's 1x1, two batch norms
     total += 2 * stages[-1] + stages[-1] * classes + classes
-    return cells + total
+    return np.asarray(cells + total)
 
 
 def flops(
@@ -147,7 +147,7 @@ def flops(
         cells = cells + cells_per_stage * c * c * pixels * (ones + 9 * threes)
     for (before, _), (c, pixels) in itertools.pairwise(stages):
         total += (9 * before + 9 * c + before) * c * pixels
-    return cells + total
+    return np.asarray(cells + total)
 
 
 __all__ = [

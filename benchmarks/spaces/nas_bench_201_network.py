@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,10 +92,11 @@ def relu_conv_bn(channels_in: int, channels_out: int, kernel: int, *, stride: in
 
 def operation(name: str, channels: int) -> nn.Module:
     """The module of an operation name; raises ``KeyError`` for other names."""
-    return {
+    modules: dict[str, Callable[[], nn.Module]] = {
         "none": Zero,
         "skip_connect": nn.Identity,
         "nor_conv_1x1": lambda: relu_conv_bn(channels, channels, 1),
         "nor_conv_3x3": lambda: relu_conv_bn(channels, channels, 3),
         "avg_pool_3x3": lambda: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
-    }[name]()
+    }
+    return modules[name]()

@@ -6,4 +6,7 @@ from methods.optimizers.adam import Adam, AdamConfig
 from methods.optimizers.optimizer import ArchitectureOptimizer
 from methods.optimizers.vadam import VAdam, VAdamConfig
 
-__all__ = ["Adam", "AdamConfig", "ArchitectureOptimizer", "VAdam", "VAdamConfig"]
+POSTERIORS = {"vadam": VAdamConfig}
+"""Optimizers of a Gaussian posterior that share VAdam's settings, by name."""
+
+__all__ = ["POSTERIORS", "Adam", "AdamConfig", "ArchitectureOptimizer", "VAdam", "VAdamConfig"]

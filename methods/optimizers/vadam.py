@@ -45,7 +45,8 @@ class VAdam(ArchitectureOptimizer):
     def __init__(self, start: Tensor, config: VAdamConfig) -> None:
         require(config.lr > 0, f"VAdam's learning rate must be positive, got {config.lr}")
         require(0 <= config.beta1 < 1 and 0 <= config.beta2 < 1, "VAdam's betas must lie in [0, 1)")
-        require(config.data_size > 0 and config.prior_precision > 0, "VAdam's data size and prior precision must be positive")
+        require(config.data_size > 0, f"VAdam's data size must be positive, got {config.data_size}")
+        require(config.prior_precision > 0, f"VAdam's prior precision must be positive, got {config.prior_precision}")
         require(
             config.prec_init >= config.prior_precision,
             f"VAdam's prec_init {config.prec_init} must be at least the prior precision {config.prior_precision}",

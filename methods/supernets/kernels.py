@@ -1,11 +1,11 @@
 """Single-pass loops over activations for ``source.Mix``, compiled by Numba.
 
 Written as tensor operations, the sum over a source's operations and its gradients are some thirty passes over arrays
-that do not fit a core's cache. Here rows are taken in blocks that do, small matrix products included, and every array is
-read once a loop.
+that do not fit a core's cache. Here rows are taken in blocks that do, small matrix products included, and every array
+is read once a loop.
 
-Activations are ``[n, C]`` arrays (n = B H W, channels last). A source has k = 1, 2 or 3 targets; arrays for targets come
-as triples of which the last ones may be empty. z is ``[n, k, C]``, coefficients by channel are ``[k, C]``.
+Activations are ``[n, C]`` arrays (n = B H W, channels last). A source has k = 1, 2 or 3 targets; arrays for targets
+come as triples of which the last ones may be empty. z is ``[n, k, C]``, coefficients by channel are ``[k, C]``.
 
 Loops index with their own counters only: an index that is a sum might be negative for all the compiler knows, and the
 test for that would keep it from vectorising.
@@ -109,7 +109,7 @@ def combine(r, x, pooled, z, matrix, shift, scale, skip, pool, before, out):
 
 @_jit
 def reduce(g, r, x, pooled, z, sum_g, sum_gz, sum_gr, dot_x, dot_pooled, dots):
-    """Sums over rows: g and g z by channel, g' r by target ``[k C, C]`` and, if ``dots``, g x and g pooled by target."""
+    """Sums over rows: g and g z by channel, g' r by target ``[k C, C]``; g x and g pooled by target if ``dots``."""
     n, c = x.shape
     k = len(dot_x)
     rows = _block(c)

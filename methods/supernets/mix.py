@@ -83,7 +83,11 @@ class Mix(torch.autograd.Function):
             _rows(x),
             _rows(pooled),
             _rows(z, k),
-            *(t.numpy() for t in (sum_g, sum_gz, sum_gr, dot_x, dot_pooled)),
+            sum_g.numpy(),
+            sum_gz.numpy(),
+            sum_gr.numpy(),
+            dot_x.numpy(),
+            dot_pooled.numpy(),
             wants_mixture,
         )
 
@@ -103,7 +107,9 @@ class Mix(torch.autograd.Function):
             kernels.convolution_and_pool_gradients(
                 g,
                 _rows(z, k),
-                *(t.view(k, c).numpy() for t in (scale3, slope, offset)),
+                scale3.view(k, c).numpy(),
+                slope.view(k, c).numpy(),
+                offset.view(k, c).numpy(),
                 mixture[:, POOL].contiguous().numpy(),
                 _rows(dz, k),
                 _rows(dpooled),
@@ -112,7 +118,7 @@ class Mix(torch.autograd.Function):
                 dz, r, conv3, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [wants_x, wants_conv3, False]
             )
         if wants_x:
-            # The 1x1 convolution is linear in r: its part of dr is a C x C matrix times r, a matrix times g, a constant.
+            # The 1x1 convolution is linear in r: its part of dr is a matrix times r, a matrix times g, a constant.
             scaled = scale1[:, None] * conv1
             curve = conv1.T @ ((scale1 * inv1 * dot1 / n)[:, None] * conv1)
             dx = torch.empty_like(x, memory_format=torch.channels_last)
@@ -139,7 +145,7 @@ class Mix(torch.autograd.Function):
 
 
 def _rows(x: Tensor, k: int | None = None) -> np.ndarray:
-    """``[B, C, H, W]``, channels last, as ``[B H W, C]`` over the same memory; as ``[B H W, k, C / k]`` if k is given."""
+    """``[B, C, H, W]``, channels last, as ``[B H W, C]`` over the same memory; ``[B H W, k, C / k]`` if k is given."""
     rows = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return (rows if k is None else rows.unflatten(1, (k, -1))).numpy()
 

@@ -1,8 +1,8 @@
 """The fused NAS-Bench-1Shot1 supernets of spaces 1, 2 and 3 (structure as in the public one-shot search code).
 
 A cell has choice blocks and an output. Every block adds its own 1x1 projection of the cell's input and the outputs of
-earlier blocks, each times its input weight, and applies a 3x3 convolution, a 1x1 convolution and max pooling to the sum,
-each times its operation weight. The output concatenates the blocks and adds a projection of the cell's input, each
+earlier blocks, each times its input weight, and applies a 3x3 convolution, a 1x1 convolution and max pooling to the
+sum, each times its operation weight. The output concatenates the blocks and adds a projection of the cell's input, each
 times its output weight. Convolutions are followed by an affine batch norm and a ReLU, so that operation weights cannot
 move into the batch norm as on NAS-Bench-201. What can be shared is shared: all projections are one convolution with
 one batch norm, and weights of 1 are not multiplied.
@@ -124,8 +124,8 @@ class Cell(nn.Module):
             for weight, block in zip(paths.output[1:], blocks, strict=True)
         ]
         out = torch.cat(parts, dim=1)
-        projected = projections[-1]
-        return out if projected is None else out + paths.output[0] * projected
+        projected = weighted_sum(paths.output[:1], {0: projections[-1]})
+        return out if projected is None else out + projected
 
     def _zeros(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), self.channels, *x.shape[2:])

@@ -4,9 +4,9 @@ To its k-th target a source x gives, with operation weights q and r = relu(x),
 
     q_skip x  +  q_pool pool(x)  +  q_3x3 BN(W3 * r)  +  q_1x1 BN(W1 r)
 
-The last term needs no convolution of its own: over the batch, W1 r has mean W1 m and variance diag(W1 S W1'), where m and
-S are the mean and covariance of r's channels. So with alpha = q_1x1 / sqrt(variance + eps) it is a matrix product with
-diag(alpha) W1, minus alpha W1 m; ten channels of statistics instead of a pass over the whole activation.
+The last term needs no convolution of its own: over the batch, W1 r has mean W1 m and variance diag(W1 S W1'), where m
+and S are the mean and covariance of r's channels. So with alpha = q_1x1 / sqrt(variance + eps) it is a matrix product
+with diag(alpha) W1, minus alpha W1 m: C x C statistics instead of a pass over W1 r.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Source(nn.Module):
         plain = not self.fast or self.norm1.running_mean is not None or not bool(active[:, SKIP:].all())
         if plain or x.device.type != "cpu" or in_functorch():
             return self._plain(x, sums, mixture, active)
-        x, *sums = (t.contiguous(memory_format=torch.channels_last) for t in (x, *sums))
+        x, *others = (t.contiguous(memory_format=torch.channels_last) for t in (x, *sums))
         return cast(
             tuple[Tensor, ...],
-            Mix.apply(x, self.conv1, self.conv3, mixture, *sums),  # type: ignore[no-untyped-call]
+            Mix.apply(x, self.conv1, self.conv3, mixture, *others),  # type: ignore[no-untyped-call]
         )
 
     def _plain(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Tensor) -> tuple[Tensor, ...]:
@@ -132,4 +132,4 @@ def _rows(active: Tensor, channels: int) -> Chosen | None:
 
 def in_functorch() -> bool:
     """Whether a functorch transform is tracing: its tensors have no memory that a compiled loop could read."""
-    return torch._C._functorch.maybe_current_level() is not None  # type: ignore[attr-defined]
+    return torch._C._functorch.maybe_current_level() is not None

@@ -13,15 +13,15 @@ from torch.nn import functional
 EPS = 1e-5
 """Added to the variance in every batch norm (PyTorch's default)."""
 MOMENTUM = 0.1
-"""Of running statistics (PyTorch's default). NAS-Bench-1Shot1's public search code uses 0.997, a slip from TensorFlow."""
+"""Of running statistics (PyTorch's default). NAS-Bench-1Shot1's search code has 0.997, a slip from TensorFlow."""
 
 
 class Supernet(nn.Module, ABC):
     """All architectures of a space in one network with shared weights.
 
     ``supernet(images, weights, active)`` maps images ``[B, 3, H, W]`` and the flat vector of operation weights
-    ``[space.parameters]`` (after relaxation) to logits ``[B, classes]``. A coordinate that ``active`` marks False counts
-    as weight 0, and nothing is computed for it.
+    ``[space.parameters]`` (after relaxation) to logits ``[B, classes]``. A coordinate that ``active`` marks False
+    counts as weight 0, and nothing is computed for it.
     """
 
     fast = True
@@ -33,7 +33,7 @@ class Supernet(nn.Module, ABC):
 
     @contextmanager
     def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block the forward pass is a composition of torch's own operations: same numbers, any derivative."""
+        """Inside the block the forward pass is a composition of torch's operations: same numbers, any derivative."""
         before = {module: module.fast for module in self.modules() if hasattr(module, "fast")}
         try:
             for module in before:
