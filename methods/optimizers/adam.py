@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from methods.optimizers.optimizer import ArchitectureOptimizer, require
+from benchmarks.errors import UserError
+from methods.optimizers.optimizer import ArchitectureOptimizer, check_decay, check_positive
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class AdamConfig:
     eps: float = 1e-8
     weight_decay: float = 1e-3
 
+    def __post_init__(self) -> None:
+        check_positive(lr=self.lr, eps=self.eps)
+        check_decay(beta1=self.beta1, beta2=self.beta2)
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"weight_decay must be finite and >= 0, got {self.weight_decay}: choose e.g. 0.001")
+
     def build(self, start: Tensor) -> Adam:
         """An optimizer whose mean is ``start``, shape ``[d]``."""
         return Adam(start, self)
@@ -37,8 +45,6 @@ class Adam(ArchitectureOptimizer):
     """A point estimate; gradients of several points are averaged."""
 
     def __init__(self, start: Tensor, config: AdamConfig) -> None:
-        require(config.lr > 0, f"Adam's learning rate must be positive, got {config.lr}")
-        require(0 <= config.beta1 < 1 and 0 <= config.beta2 < 1, "Adam's betas must lie in [0, 1)")
         super().__init__(start)
         self.config = config
         self.m = torch.zeros_like(self.mean)

@@ -6,6 +6,7 @@ exception in between cannot leave the mean displaced.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -60,12 +61,32 @@ class ArchitectureOptimizer(ABC):
         return {"t": self.t} | {name: value.clone() for name, value in tensors.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore ``state_dict`` exactly."""
+        """Restore ``state_dict`` exactly.
+
+        Raises:
+            UserError: the state is another optimizer's or another space's; nothing is changed then.
+        """
+        mine = self.state_dict()
+        shapes = {name: value.shape for name, value in mine.items() if isinstance(value, Tensor)}
+        theirs = {name: value.shape for name, value in state.items() if isinstance(value, Tensor)}
+        if mine.keys() != state.keys() or shapes != theirs:
+            raise UserError(
+                f"this state is not one of {type(self).__name__} with {len(self.mean)} parameters: "
+                "resume with the method and the space that saved it"
+            )
         for name, value in state.items():
             setattr(self, name, value.clone() if isinstance(value, Tensor) else value)
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise ``UserError`` with the message unless the condition holds."""
-    if not condition:
-        raise UserError(message)
+def check_positive(**settings: float) -> None:
+    """Raise ``UserError`` unless every setting is a positive, finite number."""
+    for name, value in settings.items():
+        if not 0 < value < math.inf:
+            raise UserError(f"{name} must be positive and finite, got {value}: choose a number above 0")
+
+
+def check_decay(**settings: float) -> None:
+    """Raise ``UserError`` unless every setting lies in [0, 1)."""
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{name} must lie in [0, 1), got {value}: choose e.g. 0.9")
