@@ -36,7 +36,12 @@ class Output:
 
 
 def main(
-    name: str, description: str, work: Callable[[runs.Runs, Output], int | None], arguments: Sequence[str] | None = None
+    name: str,
+    description: str,
+    work: Callable[[runs.Runs, Output], int | None],
+    arguments: Sequence[str] | None = None,
+    *,
+    output: Path = DEFAULT_OUTPUT,
 ) -> int:
     """Parse options, load runs, do the work. Returns the exit code: 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog=f"python -m analysis.{name}", description=description)
@@ -47,7 +52,7 @@ def main(
         metavar="DIR",
         help="results folders; default: the committed results/reference/*, or results/runs where there is none",
     )
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"default {DEFAULT_OUTPUT}")
+    parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default {output}")
     options = parser.parse_args(arguments)
     try:
         folders = options.results or runs.default_folders()

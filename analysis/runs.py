@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ METHODS = (
     "random", "zero-cost", "darts-1st", "darts-2nd", "balenas-1st", "balenas-2nd", "balenas-tf-1st", "balenas-tf-2nd",
 )  # fmt: skip
 """The methods that tables list as 'not run' where a store lacks them, in the order of tables."""
+_SETTING = ["space", "tier", "data", "images"]
 _TIERS = ("paper", "cpu", "quick", "smoke")  # the order of tables: what says most about the paper first
 
 
@@ -92,7 +93,7 @@ class Runs:
     def settings(self) -> tuple[Setting, ...]:
         """Every setting of which a run is finished: tiers nearest to the paper first, NAS-Bench-201 before 1Shot1."""
         found = {}
-        for key, group in self.finals.groupby(["space", "tier", "data", "images"], sort=False):
+        for key, group in self.finals.groupby(_SETTING, sort=False):
             space, tier, data, images = map(str, key)
             found[space, tier, data, images] = Setting(space, tier, data, images, describe(group.iloc[0]))
         return tuple(sorted(found.values(), key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images)))
@@ -107,17 +108,18 @@ class Runs:
 
     def of(self, setting: Setting, label: str | None = None, *, epochs: bool = False) -> pd.DataFrame:
         """Finished runs of a setting (and of one label), by seed: their last rows, or all of them."""
-        frame = self.epochs[self.epochs["status"] == "done"] if epochs else self.finals
-        chosen = (
-            (frame["space"] == setting.space)
-            & (frame["tier"] == setting.tier)
-            & (frame["data"] == setting.data)
-            & (frame["images"] == setting.images)
-        )
-        if label is not None:
-            chosen &= frame["label"] == label
-        order = ["seed", "epoch"] if epochs else ["seed"]
-        return frame[chosen].sort_values(order, kind="stable")
+        parts = self._epochs_by_setting if epochs else self._finals_by_setting
+        frame = parts[setting.space, setting.tier, setting.data, setting.images]
+        return frame if label is None else frame[frame["label"] == label]
+
+    @cached_property
+    def _finals_by_setting(self) -> dict[Hashable, pd.DataFrame]:
+        return {key: part.sort_values("seed", kind="stable") for key, part in self.finals.groupby(_SETTING)}
+
+    @cached_property
+    def _epochs_by_setting(self) -> dict[Hashable, pd.DataFrame]:
+        done = self.epochs[self.epochs["status"] == "done"]
+        return {key: part.sort_values(["seed", "epoch"], kind="stable") for key, part in done.groupby(_SETTING)}
 
     def labels(self, setting: Setting) -> list[str]:
         """The methods (with variants) of a setting: those of ``METHODS`` in its order, then others by name."""

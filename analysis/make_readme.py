@@ -1,0 +1,121 @@
+"""``python -m analysis.make_readme``: the README's headline table, verdicts and two figures, from reference results.
+
+Replaces what stands between two markers in ``README.md`` and writes the figures beside the reference results. A test
+fails when either is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from analysis import claims, command, figures, published, regression, rendering
+from analysis.command import Output
+from analysis.figures import Picture
+from analysis.rendering import Cell, MeanSd, Table
+from analysis.report import HEADLINE
+from analysis.runs import Runs, Setting, display, method_of
+from analysis.scores import LABELS, MEASURES
+from analysis.tables.accuracy import caption
+from benchmarks.errors import UserError
+
+BEGIN = "<!-- headline: written by python -m analysis.make_readme -->"
+END = "<!-- end of headline -->"
+FIGURES = "results/reference/figures"
+SPACE = "nas-bench-201"
+
+
+def block(runs: Runs) -> str:
+    """The Markdown between the markers."""
+    table = rendering.markdown(headline_table(runs, _setting(runs)))
+    judged = {claim.id: (claim, finding) for claim, finding in claims.judge(runs, claims.load())}
+    lines = []
+    for claim, finding in (judged[name] for name in HEADLINE):
+        interval = (
+            f", 95 % interval {finding.interval.low:.2f} to {finding.interval.high:.2f}" if finding.interval else ""
+        )
+        numbers = f" {finding.effect}{interval}, n = {finding.n}." if finding.effect else ""
+        lines.append(f"- **{finding.qualified}**: {claim.statement}.{numbers}")
+    shown = "\n\n".join(f"![{p.title}]({FIGURES}/{p.name}.png)\n\n{p.title}. {p.caption}" for p in pictures(runs))
+    return f"{table}\n" + "\n".join(lines) + f"\n\n{shown}\n"
+
+
+def headline_table(runs: Runs, setting: Setting) -> Table:
+    """Ours beside published on the three test sets."""
+    rows: list[tuple[Cell, ...]] = []
+    for label in runs.labels(setting):
+        frame = runs.of(setting, label)
+        ours = [MeanSd.of(frame[name].astype(float)) for name in MEASURES]
+        rows.append((display(label), len(frame), *_interleave(ours, _published(method_of(label)))))
+    ground = regression.load(SPACE)
+    keywords = [regression.keywords(SPACE, name) for name in MEASURES]
+    random = [ground.population(**k) for k in keywords]
+    best = [MeanSd(ground.optimum(**k).value) for k in keywords]
+    rows.append(("uniform draw, exact", None, *_interleave([MeanSd(p.mean, p.sd) for p in random], [None] * 3)))
+    rows.append(("optimum, exact", None, *_interleave(best, [None] * 3)))
+    return Table(
+        "headline",
+        f"NAS-Bench-201, test accuracy in % ({setting.title})",
+        ("Method", "n", *(f"{name}{kind}" for name in LABELS for kind in ("", ", published"))),
+        tuple(rows),
+        caption(runs, setting, "Published: 4 searches at the paper's setting, divisor of the sd not stated."),
+    )
+
+
+def _published(method: str) -> list[MeanSd | None]:
+    for row in published.find("Table 1").rows:
+        if method in row.methods:
+            cells = {cell.column.measure: MeanSd(cell.value, cell.sd) for cell in row.cells}
+            return [cells[name] for name in MEASURES]
+    return [None] * len(MEASURES)
+
+
+def _interleave(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Iterator[Cell]:
+    for pair in zip(ours, theirs, strict=True):
+        yield from pair
+
+
+def _setting(runs: Runs) -> Setting:
+    found = sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits)
+    if not found:
+        raise UserError(f"no finished runs on {SPACE} for the headline table: run python -m benchmarks.run first")
+    return found[0]
+
+
+def pictures(runs: Runs) -> list[Picture]:
+    """The README's two figures: trajectories on NAS-Bench-201, and picks beside the whole space."""
+    setting = _setting(runs)
+    stem = f"{setting.tier}-{setting.data}"
+    wanted = (f"trajectories-nas-bench-201-{stem}", f"distribution-{stem}")
+    return [picture for picture in figures.build(runs) if picture.name in wanted]
+
+
+def replaced(readme: str, text: str) -> str:
+    """The README with ``text`` between the markers. Raises ``UserError`` where it has none."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"README.md lacks the lines {BEGIN!r} and {END!r}: add them where the headline is to stand")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
+def write(runs: Runs, output: Output) -> None:
+    """Rewrite the README of the output folder and its figures."""
+    path = output.folder / "README.md"
+    if not path.is_file():
+        raise UserError(f"no README.md in {output.folder}: name the root of the checkout with --output")
+    text = replaced(path.read_text(encoding="utf-8"), block(runs))
+    for picture in pictures(runs):
+        output.write(f"{FIGURES}/{picture.name}.png", figures.render(picture, "png"))
+    output.write("README.md", text)
+    print(f"{path} and {FIGURES} rewritten")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    return command.main("make_readme", "Refresh the README's headline.", write, arguments, output=Path())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
