@@ -30,9 +30,8 @@ class BaLeNASConfig(SearchConfig):
     """Hyper-parameters of BaLeNAS.
 
     Attributes:
-        optimizer: of the posterior; a name of ``methods.optimizers.POSTERIORS``.
-        arch_lr: learning rate of the posterior's mean; None for the tier's, which suits the rules that divide by a root
-            (Adam, VAdam, Vprop). The others' own defaults are in their configs: von and eq17 1e-5, bbb 0.03, ivon 0.1.
+        optimizer: of the posterior; a name of ``methods.optimizers.POSTERIORS``. The tier's learning rate suits those
+            that divide by a root (VAdam, Vprop, the controls); the others have another scale, see their configs.
         beta1: decay of VAdam's first moment.
         prec_init: initial posterior precision, so that sigma starts at 1/sqrt(prec_init).
         prior_precision: delta, the precision of the zero-mean Gaussian prior.
@@ -40,7 +39,6 @@ class BaLeNASConfig(SearchConfig):
     """
 
     optimizer: str = "vadam"
-    arch_lr: float | None = None
     beta1: float = 0.5
     prec_init: float = 1.0
     prior_precision: float = 1.0
@@ -59,7 +57,7 @@ class BaLeNAS(DifferentiableSearch):
         if config.optimizer not in POSTERIORS:
             raise one_of("posterior optimizer", config.optimizer, POSTERIORS)
         return POSTERIORS[config.optimizer](
-            lr=budget.arch_lr if config.arch_lr is None else config.arch_lr,
+            lr=budget.arch_lr,
             beta1=config.beta1,
             beta2=budget.arch_beta2,
             prec_init=config.prec_init,
