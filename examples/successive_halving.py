@@ -1,4 +1,4 @@
-"""A method of one's own in one file: successive halving over training-free scores, no registration needed.
+"""A method of one's own in one file: successive halving by the loss of untrained networks.
 
 PYTHONPATH=examples python -m benchmarks.run --methods successive_halving:Halving --spaces nas-bench-201
 PYTHONPATH=examples python -m benchmarks.check successive_halving:Halving
@@ -20,9 +20,7 @@ from benchmarks.spec import Method, Trace
 
 @dataclass(frozen=True)
 class HalvingConfig:
-    """How many architectures enter."""
-
-    candidates: int = 8
+    candidates: int = 8  # how many architectures enter
 
 
 class Halving(Method):
@@ -35,9 +33,7 @@ class Halving(Method):
         rng = problem.seeds.numpy("candidates")
         self.alive = [problem.space.sample(rng) for _ in range(config.candidates)]
 
-    @property
-    def epochs(self) -> int:
-        return self.config.candidates.bit_length() - 1
+    epochs = property(lambda self: self.config.candidates.bit_length() - 1)
 
     def train_epoch(self, epoch: int) -> Trace:
         ranked = sorted(self.alive, key=lambda architecture: self.loss(architecture, epoch))

@@ -1,0 +1,119 @@
+"""Every registered method, on every space, keeps the contract that ``benchmarks.check`` holds a user's method to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import check, spaces
+from benchmarks.spec import Method
+from methods import METHODS
+
+FEW_DRAWS = {name: {"draws": 4} for name in ("zero-cost", "balenas-tf-1st", "balenas-tf-2nd")}
+"""Scoring a hundred networks says no more about the contract than scoring four."""
+# Spaces 1 and 2 run the code of space 3, so their copies of the same checks are left to the slow tests.
+SPACES = [pytest.param(name, marks=pytest.mark.slow) if name.endswith(("s1", "s2")) else name for name in spaces.SPACES]
+IN_PROCESS = [c for c in check.CHECKS if c is not check.never_touches_ground_truth]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
+def test_contract(checked, method: str, space: str) -> None:  # noqa: ANN001
+    checked(check.Make(method, space, settings=FEW_DRAWS.get(method, {})))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_run_without_the_tables(method: str) -> None:
+    check.never_touches_ground_truth(check.Make(method, "nas-bench-201"))
+
+
+class Cheat(Method):
+    """Looks the accuracies up."""
+
+    def architecture(self):  # noqa: ANN201
+        from benchmarks import ground_truth
+
+        return ground_truth.load("nas-bench-201", tables=None).architectures[0]
+
+
+class Forgetful(Method):
+    """Has a state that it does not save."""
+
+    def __init__(self, problem, config) -> None:  # noqa: ANN001
+        super().__init__(problem, config)
+        self.count = 0
+
+    epochs = 3
+
+    def train_epoch(self, epoch: int):  # noqa: ANN201
+        self.count += 1
+        return {"count": self.count}
+
+    def architecture(self):  # noqa: ANN201
+        return self.problem.space.at(0)
+
+
+class Careless(Forgetful):
+    """Draws from the global generator."""
+
+    def architecture(self):  # noqa: ANN201
+        import random
+
+        return self.problem.space.at(random.randrange(100))
+
+
+class Meddling(Forgetful):
+    """Measuring trains."""
+
+    def measure(self, epoch: int):  # noqa: ANN201
+        self.count += 1
+        return {}
+
+    def state_dict(self):  # noqa: ANN201
+        return {"count": self.count}
+
+
+class Stray(Forgetful):
+    """Leaves the space."""
+
+    def architecture(self):  # noqa: ANN201
+        return (9,) * 6
+
+
+@pytest.mark.parametrize(
+    ("method", "checked"),
+    [
+        (Cheat, check.never_touches_ground_truth),
+        (Forgetful, check.continues_bit_for_bit),
+        (Careless, check.leaves_global_randomness_alone),
+        (Careless, check.is_deterministic),
+        (Meddling, check.measuring_changes_nothing),
+        (Stray, check.picks_valid_architectures),
+    ],
+)
+def test_a_broken_method_is_found(method: type, checked) -> None:  # noqa: ANN001
+    with pytest.raises(Exception, match=r".+") as error:
+        checked(check.Make(f"tests.methods.test_contract:{method.__name__}", "nas-bench-201"))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["random", "--spaces", "nas-bench-201"]) == 0
+    assert capsys.readouterr().out.count("ok") == len(check.CHECKS)
+    assert check.main(["tests.methods.test_contract:Stray", "--spaces", "nas-bench-201"]) == 1
+    assert "is no architecture" in " ".join(capsys.readouterr().out.split())
+    assert check.main(["nothing"]) == 2
+
+
+def test_the_example_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    assert len((examples / "successive_halving.py").read_text().splitlines()) < 60
+    try:
+        for checked in check.CHECKS:
+            checked(check.Make("successive_halving:Halving", "nas-bench-201"))
+    finally:
+        sys.modules.pop("successive_halving", None)
