@@ -16,11 +16,12 @@ def build(runs: Runs) -> Iterator[Table]:
         yield accuracy.table(runs, setting)
     yield selection.table_2()
     for setting in runs.settings:
-        table = selection.table_2_posteriors(runs, setting)
-        if table is not None:
-            yield table
+        for make in (selection.table_2_posteriors, selection.resampling):
+            table = make(runs, setting)
+            if table is not None:
+                yield table
     yield selection.table_3()
-    yield from comparisons.build(runs, runs.settings)
+    yield from comparisons.build(runs)
     for make in (measurements.cost, measurements.hessian):
         for setting in runs.settings:
             table = make(runs, setting)

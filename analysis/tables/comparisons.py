@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
 from analysis.runs import Runs, Setting, display, method_of
-from analysis.tables.accuracy import caption, notes
+from analysis.tables.accuracy import DIGITS, caption, notes
 
 MEASURE = "cifar10_test"
 MARGINS = {"nas-bench-201": 1.0}
@@ -23,6 +23,10 @@ COLLAPSED = (
 TESTS = (
     "Exact two-sided Wilcoxon signed-rank tests and two one-sided t-tests, each Holm-corrected over the rows; "
     f"bootstrap intervals. No verdict on fewer than {statistics.MINIMUM_PAIRS} pairs."
+)
+IMPROVEMENT = (
+    "Probability of improvement: that a search of the first beats an independent one of the second on the same space, "
+    "ties counted half, averaged over spaces."
 )
 PAIRS = (
     ("balenas-1st", "darts-1st"), ("balenas-2nd", "darts-2nd"), ("balenas-tf-1st", "balenas-1st"),
@@ -128,6 +132,47 @@ def paired(runs: Runs, setting: Setting) -> Table | None:
     )  # fmt: skip
 
 
+def across(runs: Runs, group: Sequence[Setting]) -> Table | None:
+    """Pairs over all spaces of a tier: each space counts equally, seeds are resampled within spaces."""
+    rows: list[tuple[Cell, ...]] = []
+    for first, second in PAIRS:
+        held = [s for s in group if {first, second} <= set(runs.labels(s))]
+        strata, odds = [], []
+        for setting in held:
+            a, b = _by_seed(runs, setting, first), _by_seed(runs, setting, second)
+            difference = (a - b).dropna()
+            if len(difference):
+                strata.append(difference.to_numpy())
+                odds.append(statistics.probability_of_improvement(a, b))
+        if len(strata) < 2:
+            continue
+        interval = statistics.stratified_bootstrap(strata)
+        rows.append(
+            (
+                f"{display(first)} - {display(second)}",
+                len(strata),
+                ", ".join(str(len(stratum)) for stratum in strata),
+                float(np.mean([stratum.mean() for stratum in strata])),
+                f"{interval.low:.2f} to {interval.high:.2f}",
+                f"{np.mean(odds):.2f}",
+            )
+        )
+    if not rows:
+        return None
+    return Table(
+        f"across-{group[0].tier}-{group[0].data}",
+        f"Differences over all spaces ({group[0].title})",
+        ("difference", "spaces", "pairs in each", "mean over spaces", "95 % interval", "probability of improvement"),
+        tuple(rows),
+        f"{group[0].description}. n = pairs in each space, as listed. CIFAR-10 test accuracy in points at equal seeds, "
+        "mean of the spaces' means, percentile bootstrap of seeds within spaces.",
+        (
+            *([DIGITS] if group[0].is_digits else []),
+            IMPROVEMENT,
+        ),
+    )
+
+
 def _paired_row(first: str, second: str, result: statistics.Paired, p: float, equivalent: float) -> tuple[Cell, ...]:
     if result.n < statistics.MINIMUM_PAIRS:
         verdict = "undecided"
@@ -152,7 +197,8 @@ def _by_seed(runs: Runs, setting: Setting, label: str) -> pd.Series:
     return runs.of(setting, label).set_index("seed")[MEASURE].astype(float)
 
 
-def build(runs: Runs, settings: Sequence[Setting]) -> list[Table]:
-    """Both tables of every setting."""
-    found = [table for setting in settings for table in (points(runs, setting), paired(runs, setting))]
+def build(runs: Runs) -> list[Table]:
+    """Points and paired differences of every setting, and pairs over the spaces of each tier."""
+    found = [table for setting in runs.settings for table in (points(runs, setting), paired(runs, setting))]
+    found += [across(runs, group) for group in runs.groups]
     return [table for table in found if table is not None]

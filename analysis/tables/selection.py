@@ -64,6 +64,48 @@ def table_2_posteriors(runs: Runs, setting: Setting) -> Table | None:
     )
 
 
+def resampling(runs: Runs, setting: Setting) -> Table | None:
+    """BaLeNAS-TF: how much of a search's result is the luck of its draws."""
+    rows: list[tuple[Cell, ...]] = []
+    for label in runs.labels(setting):
+        frame = runs.of(setting, label)
+        if "resampled" not in frame:
+            continue
+        frame = frame.dropna(subset=["resampled"])
+        if frame.empty:
+            continue
+        again = [
+            scores.accuracies(setting.space, np.asarray(positions, np.int64))[:, 0] for positions in frame["resampled"]
+        ]
+        if not all(map(len, again)):
+            continue
+        rows.append(
+            (
+                display(label),
+                len(frame),
+                MeanSd.of(frame["cifar10_test"].astype(float)),
+                len(again[0]),
+                MeanSd.of([float(values.mean()) for values in again]),
+                float(np.mean([values.std(ddof=1) for values in again])) if len(again[0]) > 1 else None,
+                MeanSd.of(frame["distinct_draws"].astype(float), 1),
+                f"{int(frame['mean_chosen'].sum())} of {len(frame)}",
+            )
+        )
+    if not rows:
+        return None
+    return Table(
+        f"resampling-{setting.name}",
+        f"BaLeNAS-TF on {setting.space}: the luck of the draws ({setting.title})",
+        (
+            "Method", "n", "first set of draws", "further sets", "mean of further sets", "sd within a posterior",
+            "distinct networks drawn", "mean's own network chosen",
+        ),
+        tuple(rows),
+        caption(runs, setting, "CIFAR-10 test accuracy in %. Further sets are drawn from the same posterior."),
+        notes(runs, setting),
+    )  # fmt: skip
+
+
 def _synflow() -> Scored | None:
     if "synflow" not in scores.held(SPACE):
         return None
