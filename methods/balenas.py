@@ -8,7 +8,8 @@ left in the first author's iDARTS repository; the learning rate (3e-4 there) and
 
 Deviations:
     1. The optimizer is VAdam as its authors implement it, not Eq. (17)-(18) of the paper, which has no square root and
-       no bias correction and diverges at this learning rate; ``optimizer="eq17"`` runs the equations literally.
+       no bias correction and takes steps up to 250 times as long at this learning rate; ``optimizer="eq17"`` runs
+       the equations literally.
     2. sigma^2 = 1/(N s + delta), as in Eq. (13) and the code; the text after Eq. (18) prints 1/[N(s + delta)].
     3. Second order draws first and takes every term at the draw; ``unrolled_at="mean"`` is the left-over code's way.
     4. N stays 25,000 where the tier's validation split is smaller, so that sigma keeps the paper's scale.
