@@ -6,7 +6,7 @@
 The paper calls this VAdam, but it has no square root and no bias correction, its momentum is the heavy ball that VAdam
 then approximates, and one rate b moves mu and s. At b = 3e-4 and with sigma starting at 1, a gradient of 0.01 moves mu
 by 0.075 in the first step, 250 times as far as VAdam. Where curvature exceeds 2 (1 + gamma) (s + lambda) / b the mean
-does not settle; as growing gradients raise s, it jumps about rather than running to infinity. sigma^2 = 1/(N s + delta)
+runs away from a minimum, until the growing gradients have raised s enough. sigma^2 = 1/(N s + delta)
 as in Eq. (13); the text after Eq. (18) prints 1/[N(s + delta)].
 """
 

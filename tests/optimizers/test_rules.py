@@ -282,10 +282,9 @@ def test_eq17_takes_far_longer_steps_than_vadam_at_the_same_rate(slope, longer_t
     assert eq17.mean / vadam.mean > longer_than_vadams
 
 
-@pytest.mark.parametrize(("share", "settles"), [(0.9, True), (1.1, False)])
-def test_eq17_settles_only_where_curvature_is_below_its_bound(share, settles):
-    # Heavy ball is stable while b h / (s + lambda) < 2 (1 + gamma). Beyond, growing gradients raise s, which ends the
-    # growth: the mean keeps jumping about instead of running to infinity.
+@pytest.mark.parametrize(("share", "runs_away"), [(0.9, False), (1.1, True), (10.0, True)])
+def test_eq17_runs_away_where_curvature_exceeds_its_bound_until_s_has_grown(share, runs_away):
+    # Heavy ball is stable while b h / (s + lambda) < 2 (1 + gamma).
     config = Eq17Config(lr=3e-4)
     curvature = share * 2 * (1 + config.beta1) * config.prior / config.lr
     eq17 = config.build(torch.full((1,), 1e-3, dtype=torch.float64))
@@ -293,8 +292,8 @@ def test_eq17_settles_only_where_curvature_is_below_its_bound(share, settles):
     for _ in range(400):
         eq17.step(eq17.mean[None], curvature * eq17.mean[None])
         distances.append(abs(float(eq17.mean)))
-    assert (max(distances[-20:]) < 1e-6) == settles
-    assert max(distances) < 1.0
+    assert (max(distances) > 1e-2) == runs_away
+    assert distances[-1] < 1e-6
 
 
 def test_noise_controls_step_as_adam_with_vadams_prior():
