@@ -6,7 +6,8 @@ to alpha by the chain rule, exactly:
 
     H_alpha = J' H_p J + sum_k (dL/dp_k) d2p_k/dalpha2,    J = dp/dalpha
 
-Every row of H_p is a Hessian-vector product by double backward; all rows go through one vectorised backward pass.
+Every row of H_p is a Hessian-vector product by double backward, one after the other: one vectorised pass over all rows
+costs as much on a CPU (its tensors leave the cache), needs d times the memory, and cannot trace channels-last pooling.
 """
 
 from __future__ import annotations
@@ -56,11 +57,9 @@ def curvature(loss_of_weights: Loss, alpha: Tensor, sizes: Sequence[int], *, use
     p = softmax(alpha.detach(), sizes).requires_grad_()
     loss = loss_of_weights(p)
     (g_p,) = torch.autograd.grad(loss, p, create_graph=True)
-    eye = torch.eye(len(p), dtype=p.dtype)
-    directions = eye if used is None else eye[used]
-    (rows,) = torch.autograd.grad(g_p, p, directions, is_grads_batched=True)
-    h_p = torch.zeros_like(eye)
-    h_p[slice(None) if used is None else used] = rows
+    h_p = p.new_zeros(len(p), len(p))
+    for row in range(len(p)) if used is None else used.nonzero().flatten().tolist():
+        (h_p[row],) = torch.autograd.grad(g_p[row], p, retain_graph=True)
     h_p = (h_p + h_p.T) / 2  # symmetric up to rounding
     g_p, p = g_p.detach(), p.detach()
 
