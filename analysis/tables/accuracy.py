@@ -56,6 +56,11 @@ def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
         f"{display(str(label))}: {len(group)} run(s) did not finish ({', '.join(sorted(set(group['status'])))})."
         for label, group in failed.groupby("label")
     ]
+    looked_up = runs.of(setting).get("facts.ground_truth_digest", pd.Series(dtype=str)).dropna()
+    if (others := int((looked_up != regression.load(setting.space).digest).sum())) > 0:
+        found.append(
+            f"{others} run(s) were looked up in another table than the one that ships; exact rows are of that one."
+        )
     if runs.superseded:
         found.append(f"{runs.superseded} run(s) of older numerics are left out because newer ones exist.")
     return tuple(found)

@@ -99,6 +99,13 @@ def test_failed_runs_are_counted_not_averaged(make_store):
     assert rows_of(accuracy(runs.load([folder]), "nas-bench-201"), "DARTS (2nd)")[1][3] == "failed"
 
 
+def test_runs_of_another_ground_truth_are_noted(make_store):
+    loaded = runs.load([make_store(methods=("random",))])
+    frame = loaded.epochs.assign(**{"facts.ground_truth_digest": "another"})
+    assert any("another table" in note for note in accuracy(runs.Runs(frame), "nas-bench-201").notes)
+    assert not any("another table" in note for note in accuracy(loaded, "nas-bench-201").notes)
+
+
 def test_files_in_four_formats(make_store, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     assert make_tables.main(["--results", str(make_store()), "--output", str(out)]) == 0
@@ -108,6 +115,7 @@ def test_files_in_four_formats(make_store, tmp_path: Path, capsys: pytest.Captur
     parsed = list(csv.DictReader(stem.with_suffix(".csv").read_text().splitlines()))
     assert float(parsed[0]["CIFAR-10 test mean"]) == 86.61 and float(parsed[0]["CIFAR-10 test sd"]) == 13.46
     tex = stem.with_suffix(".tex").read_text()
+    assert tex.isascii()
     assert r"\toprule" in tex and r"86.61 $\pm$ 13.46" in tex and tex.count("\\\\") == len(parsed) + 1
     assert "<table" in stem.with_suffix(".html").read_text()
     assert stem.with_suffix(".md").read_text() in printed
