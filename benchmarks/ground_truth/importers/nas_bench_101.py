@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +56,7 @@ class Measurements:
         counts: for split and epochs, correct images of each run, int32 ``[rows, runs]``, -1 where missing.
         seconds: for the epochs, seconds of each run, float64 ``[rows, runs]``, NaN where missing.
         records: for the epochs, how many trainings the whole file has.
-        rehashed: how many graphs our own code gave the same hash.
+        rehashed: rows of the graphs that our own code gave the same hash.
         other_parameters: how many trainings disagree with the table on the number of parameters.
     """
 
@@ -64,7 +64,7 @@ class Measurements:
     counts: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     seconds: dict[int, np.ndarray] = field(default_factory=dict)
     records: Counter[int] = field(default_factory=Counter)
-    rehashed: int = 0
+    rehashed: set[int] = field(default_factory=set)
     other_parameters: int = 0
 
     def add(self, row: int, epochs: int, training: Training) -> None:
@@ -116,7 +116,7 @@ def read_file(path: Path, table: StoredTable, advance: Callable[[int], object]) 
             if row % _SAMPLE == 0:
                 if _hash(adjacency, operations) != name:
                     raise ValueError(f"the graph filed under the module hash {name} has another one")
-                measured.rehashed += 1
+                measured.rehashed.add(row)
     return measured, official
 
 
@@ -138,7 +138,7 @@ def describe(measured: Measurements) -> Iterator[str]:
         known = int(np.isfinite(measured.seconds[epochs]).all(axis=1).sum()) if epochs in measured.seconds else 0
         missing = "" if known == measured.rows else f"; WARNING: {measured.rows - known:,} graphs stay without values"
         yield f"{total:,} trainings of {epochs} epochs; all {RUNS} of {known:,} of {measured.rows:,} graphs{missing}"
-    yield f"{measured.rehashed:,} graphs hashed again by our code: the module hashes are the same"
+    yield f"{len(measured.rehashed):,} graphs hashed again by our code: the module hashes are the same"
     if measured.other_parameters:
         yield f"WARNING: {measured.other_parameters:,} trainings disagree with the table in place on the parameters"
 
@@ -152,7 +152,7 @@ def merge(
     described = {name: table.provenance.columns[name] for name in kept}
     groups = {}
 
-    def add(name: str, values: np.ndarray, known: np.ndarray, meaning: str) -> None:
+    def add(name: str, values: np.ndarray, known: Any, meaning: str) -> None:
         columns[name] = pa.array(values, mask=~known)
         described[name] = Column(meaning, f"NAS-Bench-101 (Ying et al., ICML 2019), {official.text}", _SOURCE_LICENCE)
 
@@ -160,12 +160,10 @@ def merge(
     for (split, epochs), counts in sorted(measured.counts.items(), key=lambda item: (-item[0][1], item[0][0])):
         group = f"cifar10_{split}_{epochs}"
         groups[group] = Group(IMAGES, RUNS)
-        held = np.asarray(counts >= 0)
-        add(
-            f"{group}_mean", counts.sum(axis=1, dtype=np.int32), held.all(axis=1), f"{meaning}, summed over {RUNS} runs"
-        )
+        held, whole = counts >= 0, np.all(counts >= 0, axis=1)
+        add(f"{group}_mean", counts.sum(axis=1, dtype=np.int32), whole, f"{meaning}, summed over {RUNS} runs")
         if f"{group}_max" in table.data.column_names:
-            add(f"{group}_max", counts.max(axis=1), held.all(axis=1), f"{meaning}, best of {RUNS} runs")
+            add(f"{group}_max", counts.max(axis=1), whole, f"{meaning}, best of {RUNS} runs")
         for run in range(RUNS):
             add(f"{group}_run{run}", counts[:, run], held[:, run], f"{meaning}, run {run} in the order of the file")
     for epochs, seconds in sorted(measured.seconds.items(), reverse=True):

@@ -32,8 +32,8 @@ def explain(path: Path) -> str:
     except Exception as error:  # the package breaks in many ways on current Python
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{what}, which only the package nasbench301 can load, and importing that fails here ({reason:.120}): install "
-            "it with its requirements in an environment of Python 3.7 or 3.8, as its authors say; nothing was written"
+            f"{what}, which only the package nasbench301 can load, and it cannot be imported here ({reason:.120}): "
+            "install it with the requirements in its repository under a Python that they support; nothing was written"
         ) from None
     return f"{what}: a model has no table to write, so query it in place with nasbench301.load_ensemble"
 

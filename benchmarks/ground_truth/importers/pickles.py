@@ -22,6 +22,7 @@ _CHUNK = 1 << 20
 _SLACK = 1 << 16  # bytes kept ahead of the next instruction, so that short operands need no check
 _LONGEST = 1 << 30  # bytes; no operand in a benchmark is that long, a damaged length is
 _CONTAINERS = (dict, list, set)
+_SMALL = 16  # items; containers up to this size cost little to keep and are the ones that records may share
 _RELEASED = object()
 
 # Instructions, as numbers.
@@ -55,7 +56,7 @@ class PickleReader:
 
         Args:
             fold: called with each dict once its items are set (after every thousandth item of a long one). What it
-                returns replaces the items, and all that was built inside the dict is released.
+                returns replaces the items, and the large containers that were built inside the dict are released.
 
         Raises:
             ValueError: the pickle is damaged, truncated, or asks for a name that no benchmark needs; in a few words.
@@ -69,12 +70,11 @@ class PickleReader:
             self._run()
             return self._stack.pop()
         except (pickle.UnpicklingError, EOFError, OSError) as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(_one_line(error)) from None
         except Exception as error:  # a malformed pickle can raise nearly anything
             if self._ended and isinstance(error, IndexError | struct.error):
                 raise ValueError("it ends too early") from None
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ValueError(f"it is no well-formed pickle ({reason:.100})") from None
+            raise ValueError(f"it is no well-formed pickle ({type(error).__name__}: {_one_line(error)})") from None
         finally:
             self._stack, self._below, self._memo = [], [], []
 
@@ -200,7 +200,8 @@ class PickleReader:
         young, memo = self._young, self._memo
         start = next((i for i in reversed(range(len(young))) if memo[young[i]] is outer), len(young))
         for place in young[start + 1 :]:
-            memo[place] = _RELEASED
+            if len(memo[place]) > _SMALL:
+                memo[place] = _RELEASED
         del young[start + 1 :]
 
     def _set_item(self) -> None:
@@ -245,6 +246,11 @@ class PickleReader:
     def _persistent(self) -> None:
         # A tensor's storage, kept elsewhere in the file.
         self._stack[-1] = Ignored()
+
+
+def _one_line(error: Exception) -> str:
+    # The text may quote the file; what cannot be printed is escaped.
+    return " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()[:200]
 
 
 def _signed(data: bytes) -> int:

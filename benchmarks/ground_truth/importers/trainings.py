@@ -104,7 +104,7 @@ class Trainings:
                         self._array(self._counts, key, np.int32, -1)[row] = _count(trial[evaluation], key, row)
         if unknown := {name for name, _ in results} - set(TRAININGS):
             raise ValueError(
-                f"architecture {row} was trained on {sorted(unknown)[0]!r:.40}, not on {', '.join(TRAININGS)}"
+                f"architecture {row} has a training on {min(unknown)!r:.40}, not on {', '.join(TRAININGS)}"
             )
 
     def trained(self, training: str, epochs: int) -> Counter[int]:
@@ -134,12 +134,9 @@ class Trainings:
                 columns[f"{name}_seed{key.seed}"] = pa.array(counts, mask=counts < 0)
                 meanings[f"{name}_seed{key.seed}"] = meaning
         for name, values in self._costs.items():
-            cost = name.partition("_")[0]
-            whole_numbers = cost != "latency"
-            mask = np.isnan(values)
-            columns[name] = pa.array(
-                np.where(mask, 0, values.round()).astype(np.int32) if whole_numbers else values, mask=mask
-            )
+            cost, unknown = name.partition("_")[0], np.isnan(values)
+            exact = values if cost == "latency" else np.where(unknown, 0, values.round()).astype(np.int32)
+            columns[name] = pa.array(exact, mask=unknown)
             meanings[name] = _COSTS[cost]
         for (training, epochs), seconds in self._seconds.items():
             columns[name := f"time_{training.lower()}_{epochs}"] = pa.array(seconds, mask=np.isnan(seconds))
@@ -172,6 +169,7 @@ def _count(percent: float, key: _Key, row: int) -> int:
     count = round(exact)
     if abs(exact - count) > _FRACTION or not 0 <= count <= key.images:
         raise ValueError(
-            f"{key.group} of architecture {row}, seed {key.seed}, is {percent} %: no count of {key.images} images"
+            f"{key.group} of architecture {row}, seed {key.seed}, is {percent} %, "
+            f"which no count of {key.images} images is"
         )
     return count
