@@ -29,20 +29,20 @@ def compare(new: StoredTable, old: StoredTable) -> Iterator[str]:
     """How the values of two tables of the same rows differ, a line each."""
     after, before = Columns(new, "new"), Columns(old, "old")
     held = set(after.measures)
-    shared = [measure for measure in before.measures if measure in held]
-    differing = []
-    for measure in shared:
+    shared, differing = 0, []
+    for measure in (measure for measure in before.measures if measure in held):
         key = (measure.dataset, measure.split, measure.epochs, measure.reduction)
         distance = np.abs(after.percent(*key) - before.percent(*key))
-        other = distance > _TOLERANCE  # NaN, not known on either side, is no difference
-        if other.any():
+        distance = distance[np.isfinite(distance)]  # rows that both know
+        shared += bool(distance.size)
+        if other := int((distance > _TOLERANCE).sum()):
             differing.append(
-                f"  {measure.column} differs in {int(other.sum()):,} of {int(np.isfinite(distance).sum()):,} rows, "
-                f"by up to {np.nanmax(distance):.2f} points"
+                f"  {measure.column} differs in {other:,} of {distance.size:,} rows, "
+                f"by up to {distance.max():.2f} points"
             )
     yield (
-        f"compared with the table in place ({old.provenance.release}): of {len(shared)} accuracy columns in both, "
-        f"{len(shared) - len(differing)} agree in every row that both know"
+        f"compared with the table in place ({old.provenance.release}): of {shared} accuracy columns with rows in "
+        f"both, {shared - len(differing)} agree"
     )
     yield from differing
     if lost := [measure.column for measure in before.measures if measure not in held]:
