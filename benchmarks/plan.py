@@ -37,10 +37,10 @@ class Plan:
 
 
 def seeds(text: str) -> list[int]:
-    """``4`` means seeds 0 to 3; ``3,5,8`` names them. Raises ``UserError`` for anything else."""
+    """``4`` means seeds 0 to 3; ``3,5,8`` and ``3,`` name them. Raises ``UserError`` for anything else."""
     mistake = UserError(f"seeds {text!r} are not numbers: give a count such as 4, or names such as 3,5,8")
     try:
-        numbers = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
         raise mistake from None
     if "," not in text:

@@ -5,7 +5,7 @@ draws, as in the paper's Table 1.
 
 Deviations:
     1. The paper does not say which order its BaLeNAS-TF row continues; both are methods here.
-    2. Equal networks are scored once, at one shared initialisation (``methods.selection``).
+    2. Equal draws are scored once, and all networks share one initialisation (``methods.selection``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BaLeNASTF(Method):
         picks = [self.scorer.best(self.draw(1 + i)) for i in range(self.problem.budget.resamplings)]
         return trace | {
             "mean_architecture": space.encode(mean),
-            "mean_chosen": float(space.canonical(self.choice) == space.canonical(mean)),
+            "mean_chosen": float(self.scorer.key(self.choice) == self.scorer.key(mean)),
             "resampled": [float(space.position(pick)) for pick in picks],
         }
 

@@ -1,7 +1,6 @@
 """Choosing among drawn architectures by a training-free proxy: what zero-cost NAS and BaLeNAS-TF share.
 
-Draws are reduced to distinct networks first (``SearchSpace.canonical``), each is scored once at a common
-initialisation, and the best score wins; ties go to the earliest draw.
+Each distinct draw is scored once at a common initialisation, and the best score wins; ties go to the earliest draw.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from torch.nn import functional
 
 from benchmarks.images import probe
-from benchmarks.spaces import Architecture, NASBench201
+from benchmarks.spaces import Architecture, NASBench1Shot1, NASBench201
 from benchmarks.spec import SearchProblem, Trace
 from methods.proxies import initialise, proxy
 from methods.proxies.batched import synflow_of_many
@@ -39,12 +38,12 @@ class SelectionConfig:
 
 @dataclass
 class Scorer:
-    """Scores architectures at the run's initialisation; a network that was scored is not scored again.
+    """Scores architectures at the run's initialisation; what was scored is not scored again.
 
     Attributes:
         problem: images and sizes; proxies see the tier's ``proxy_channels`` and ``proxy_cells_per_stage``.
         config: which proxy.
-        known: scores by canonical network.
+        known: scores by ``key``.
         not_finite: architectures (as strings) whose score was infinite or NaN, which ranks them last.
     """
 
@@ -67,13 +66,21 @@ class Scorer:
     def scores(self, draws: Sequence[Architecture]) -> list[float]:
         """A score a draw; minus infinity where the proxy gave none."""
         space = self.problem.space
-        keys = [space.canonical(draw) for draw in draws]
+        keys = [self.key(draw) for draw in draws]
         new = {key: draw for key, draw in zip(keys, draws, strict=True) if key not in self.known}
         for (key, draw), score in zip(new.items(), self._measure(list(new.values())), strict=True):
             if not math.isfinite(score):
                 self.not_finite.append(space.encode(draw))
             self.known[key] = score if math.isfinite(score) else -math.inf
         return [self.known[key] for key in keys]
+
+    def key(self, architecture: Architecture) -> Hashable:
+        """What counts as one: a NAS-Bench-101 module, which is what 1Shot1's table has a row of, else the architecture.
+
+        NAS-Bench-201's unique string joins networks of different sizes, whose scores differ.
+        """
+        space = self.problem.space
+        return space.canonical(architecture) if isinstance(space, NASBench1Shot1) else architecture
 
     def _measure(self, architectures: Sequence[Architecture]) -> list[float]:
         problem, config = self.problem, self.config
@@ -97,6 +104,6 @@ class Scorer:
         return scores
 
     def trace(self, draws: Sequence[Architecture]) -> Trace:
-        """How many draws were different networks, how many networks were scored, how many without a finite score."""
-        distinct = len({self.problem.space.canonical(draw) for draw in draws})
+        """How many draws were distinct, how many were scored in all, and how many had no finite score."""
+        distinct = len({self.key(draw) for draw in draws})
         return {"distinct_draws": distinct, "scored": len(self.known), "scores_not_finite": len(self.not_finite)}

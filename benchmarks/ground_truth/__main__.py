@@ -15,6 +15,10 @@ from benchmarks.ground_truth import FILES, TABLES, load
 from benchmarks.ground_truth.storage import StoredTable, read
 
 
+IMPORTED = Path("ground-truth")
+"""Where imports go: beside the shipped tables, never over them. ``benchmarks.run --tables ground-truth`` reads them."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns the exit code: 0, or 2 for a user's mistake."""
     arguments = _parser().parse_args(argv)
@@ -37,10 +41,13 @@ def _parser() -> argparse.ArgumentParser:
 
     importer = commands.add_parser("import", help="read an official benchmark file and write its table")
     importer.add_argument("path", type=Path, help="official file or folder")
+    importer.add_argument(
+        "--partial", action="store_true", help="accept a file that lacks architectures; they stay missing"
+    )
     importer.set_defaults(run=_import)
-    for command in (build, importer):
+    for command, default in ((build, TABLES), (importer, IMPORTED)):
         command.add_argument(
-            "--output", type=Path, default=TABLES, help="folder of the tables (default: the shipped ones)"
+            "--output", type=Path, default=default, help=f"folder of the tables (default: {default.name})"
         )
 
     verify = commands.add_parser("verify", help="check checksums and columns of the tables")
@@ -67,7 +74,7 @@ def _import(arguments: argparse.Namespace, console: Console) -> None:
     from benchmarks.ground_truth.importers import import_path
 
     with Progress(console=console) as progress:
-        import_path(arguments.path, arguments.output, progress)
+        import_path(arguments.path, arguments.output, progress, partial=arguments.partial)
 
 
 def _verify(arguments: argparse.Namespace, console: Console) -> None:

@@ -130,3 +130,4 @@ def test_seeds_that_are_none(text: str) -> None:
 def test_seeds() -> None:
     assert plan.seeds("4") == [0, 1, 2, 3]
     assert plan.seeds("3,5,8") == [3, 5, 8]
+    assert plan.seeds("3,") == [3]

@@ -21,7 +21,7 @@ IN_PROCESS = [c for c in check.CHECKS if c is not check.never_touches_ground_tru
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
-def test_contract(checked, method: str, space: str) -> None:  # noqa: ANN001
+def test_contract(checked, method: str, space: str) -> None:
     checked(check.Make(method, space, settings=FEW_DRAWS.get(method, {})))
 
 
@@ -33,7 +33,7 @@ def test_methods_run_without_the_tables(method: str) -> None:
 class Cheat(Method):
     """Looks the accuracies up."""
 
-    def architecture(self):  # noqa: ANN201
+    def architecture(self):
         from benchmarks import ground_truth
 
         return ground_truth.load("nas-bench-201", tables=None).architectures[0]
@@ -42,24 +42,24 @@ class Cheat(Method):
 class Forgetful(Method):
     """Has a state that it does not save."""
 
-    def __init__(self, problem, config) -> None:  # noqa: ANN001
+    def __init__(self, problem, config) -> None:
         super().__init__(problem, config)
         self.count = 0
 
     epochs = 3
 
-    def train_epoch(self, epoch: int):  # noqa: ANN201
+    def train_epoch(self, epoch: int):
         self.count += 1
         return {"count": self.count}
 
-    def architecture(self):  # noqa: ANN201
+    def architecture(self):
         return self.problem.space.at(0)
 
 
 class Careless(Forgetful):
     """Draws from the global generator."""
 
-    def architecture(self):  # noqa: ANN201
+    def architecture(self):
         import random
 
         return self.problem.space.at(random.randrange(100))
@@ -68,18 +68,18 @@ class Careless(Forgetful):
 class Meddling(Forgetful):
     """Measuring trains."""
 
-    def measure(self, epoch: int):  # noqa: ANN201
+    def measure(self, epoch: int):
         self.count += 1
         return {}
 
-    def state_dict(self):  # noqa: ANN201
+    def state_dict(self):
         return {"count": self.count}
 
 
 class Stray(Forgetful):
     """Leaves the space."""
 
-    def architecture(self):  # noqa: ANN201
+    def architecture(self):
         return (9,) * 6
 
 
@@ -94,7 +94,7 @@ class Stray(Forgetful):
         (Stray, check.picks_valid_architectures),
     ],
 )
-def test_a_broken_method_is_found(method: type, checked) -> None:  # noqa: ANN001
+def test_a_broken_method_is_found(method: type, checked) -> None:
     with pytest.raises(Exception, match=r".+") as error:
         checked(check.Make(f"tests.methods.test_contract:{method.__name__}", "nas-bench-201"))
     assert len(str(error.value).splitlines()) == 1
