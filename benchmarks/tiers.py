@@ -24,8 +24,15 @@ TIERS: dict[str, dict[str, object]] = {
     | {"hessian_every": 0, "probe_images": 64, "proxy_channels": 4, "proxy_cells_per_stage": 1, "resamplings": 2}
     | TEN_TIMES_FASTER,
     "quick": DIGITS
-    | {"train_images": 768, "valid_images": 768, "channels": 4, "cells_per_stage": 1, "epochs": 8, "batch_size": 64}
-    | {"hessian_every": 8, "probe_images": 256, "proxy_channels": 4, "proxy_cells_per_stage": 1, "resamplings": 10}
+    | {"train_images": 768, "valid_images": 768, "channels": 4, "cells_per_stage": 1, "epochs": 6, "batch_size": 64}
+    | {
+        "hessian_every": 6,
+        "hessian_images": 16,
+        "probe_images": 256,
+        "proxy_channels": 4,
+        "proxy_cells_per_stage": 1,
+        "resamplings": 10,
+    }
     | {"arch_lr": 3e-2, "arch_beta2": 0.9},
     "cpu": CIFAR10_SMALL
     | {"train_images": 4096, "valid_images": 4096, "channels": 8, "cells_per_stage": 1, "epochs": 30, "batch_size": 64}

@@ -14,7 +14,6 @@ from benchmarks.errors import UserError
 from benchmarks.ground_truth import FILES, TABLES, load
 from benchmarks.ground_truth.storage import StoredTable, read
 
-
 IMPORTED = Path("ground-truth")
 """Where imports go: beside the shipped tables, never over them. ``benchmarks.run --tables ground-truth`` reads them."""
 
