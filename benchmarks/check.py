@@ -187,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, broken = Console(), 0
     torch.set_num_threads(1)
     try:
+        resolve(options.method)
         for space in options.spaces:
             spaces.get(space)
             for check in CHECKS:
@@ -195,8 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     console.print(
                         f"[green]ok[/green]      {space}  {check.__name__.replace('_', ' ')}", highlight=False
                     )
-                except UserError:
-                    raise
                 except Exception as error:  # whatever the method raises is a broken contract
                     broken += 1
                     line = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)

@@ -68,7 +68,10 @@ class Scorer:
         space = self.problem.space
         keys = [self.key(draw) for draw in draws]
         new = {key: draw for key, draw in zip(keys, draws, strict=True) if key not in self.known}
-        for (key, draw), score in zip(new.items(), self._measure(list(new.values())), strict=True):
+        # Building a network draws default weights, which are drawn anew afterwards, from the global generator.
+        with self.problem.seeds.scope("proxy networks"):
+            measured = self._measure(list(new.values()))
+        for (key, draw), score in zip(new.items(), measured, strict=True):
             if not math.isfinite(score):
                 self.not_finite.append(space.encode(draw))
             self.known[key] = score if math.isfinite(score) else -math.inf
