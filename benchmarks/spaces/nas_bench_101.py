@@ -64,24 +64,18 @@ def module_hash(matrix: Matrix, operations: Sequence[str]) -> str:
     Vertices start from (out-degree, in-degree, label), then take in the sorted hashes of their neighbours as many times
     as there are vertices (the benchmark's ``graph_util``).
     """
-    n = len(matrix)
+    rows = matrix.tolist()  # plain lists: numpy is slower on seven vertices
+    vertices = range(len(rows))
+    targets = [[w for w in vertices if rows[v][w]] for v in vertices]
+    sources = [[w for w in vertices if rows[w][v]] for v in vertices]
     labels = [-1, *(OPERATIONS.index(name) for name in operations), -2]
-    sources = [np.flatnonzero(matrix[:, v]).tolist() for v in range(n)]
-    targets = [np.flatnonzero(matrix[v]).tolist() for v in range(n)]
-    marks = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in range(n)]
-    for _ in range(n):
-        marks = [
-            _md5(
-                "|".join(
-                    (
-                        "".join(sorted(marks[w] for w in sources[v])),
-                        "".join(sorted(marks[w] for w in targets[v])),
-                        marks[v],
-                    )
-                )
-            )
-            for v in range(n)
-        ]
+    marks = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in vertices]
+
+    def gathered(neighbours: list[int]) -> str:
+        return "".join(sorted([marks[w] for w in neighbours]))
+
+    for _ in vertices:
+        marks = [_md5(f"{gathered(sources[v])}|{gathered(targets[v])}|{marks[v]}") for v in vertices]
     return _md5(str(sorted(marks)))
 
 

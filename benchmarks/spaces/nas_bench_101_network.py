@@ -35,6 +35,35 @@ def vertex_channels(channels_in: int, channels_out: int, matrix: Matrix) -> list
     return widths
 
 
+def parameter_count(
+    matrix: Matrix, operations: Sequence[str], *, classes: int, channels: int = 128, cells_per_stage: int = 3
+) -> int:
+    """Trainable parameters of the network of a pruned module, in closed form.
+
+    Where the output's width does not divide by the vertices that feed it, widths follow the order of the vertices, and
+    two isomorphic modules may differ by a few parameters: the benchmark trained, and counted, one of them.
+    """
+    n = len(matrix)
+
+    def conv_and_norm(channels_in: int, channels_out: int, kernel: int) -> int:
+        return kernel**2 * channels_in * channels_out + 2 * channels_out
+
+    def module(channels_in: int, channels_out: int) -> int:
+        widths = vertex_channels(channels_in, channels_out, matrix)
+        projections = sum(conv_and_norm(channels_in, widths[v], 1) for v in range(1, n) if matrix[0, v])
+        kernels = {"conv3x3-bn-relu": 3, "conv1x1-bn-relu": 1}
+        return projections + sum(
+            conv_and_norm(width, width, kernels[name])
+            for name, width in zip(operations, widths[1:-1], strict=True)
+            if name in kernels
+        )
+
+    total = conv_and_norm(3, channels, 3) + module(channels, channels) * cells_per_stage
+    for width in (2 * channels, 4 * channels):
+        total += module(width // 2, width) + module(width, width) * (cells_per_stage - 1)
+    return total + (4 * channels + 1) * classes
+
+
 class NASBench101Network(nn.Module):
     """Stem, three stages of modules with a halving of the image and a doubling of the width between, classifier.
 

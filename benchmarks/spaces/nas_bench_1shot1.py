@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ PARENTS: dict[int, tuple[tuple[int, ...], int]] = {
 }
 """For each space: parents of every choice node, parents of the output (the paper's Table 1)."""
 
-_NODE = re.compile(r"([a-z0-9-]+)\(([0-9,]+)\)")
+_NODE = re.compile(r"([a-z0-9-]+)\(([0-9](?:,[0-9])*)\)")
 
 
 class NASBench1Shot1(SearchSpace):
@@ -82,19 +82,29 @@ class NASBench1Shot1(SearchSpace):
                 f"{text!r} is no string of {self.name}: expected {self.choice_nodes} times operation(inputs), "
                 "then output(inputs), separated by |"
             )
-        found = [(term[1], tuple(int(n) for n in term[2].split(",") if n)) for term in terms if term]
-        for name, _ in found[:-1]:
+        names, inputs = zip(*((term[1], tuple(map(int, term[2].split(",")))) for term in terms if term), strict=True)
+        return self._architecture(names[:-1], inputs)
+
+    def _architecture(self, names: Sequence[str], inputs: Sequence[tuple[int, ...]]) -> Architecture:
+        """Inverse of ``operations_and_inputs``. Raises ``UserError`` for a cell that is not in the space."""
+        for name in names:
             if name not in OPERATIONS:
-                raise one_of(f"operation in {text!r}", name, OPERATIONS)
-        by_target = {self._group_name(t): found[t - 1][1] for t in self._targets}
-        for target, (_, sources) in enumerate(found, start=1):
-            if target not in self._targets and sources != tuple(range(target)):
-                raise UserError(f"{self._group_name(target)} of {self.name} are {tuple(range(target))}, got {sources}")
-        decisions = [OPERATIONS.index(name) for name, _ in found[:-1]]
-        for group in self.groups[self.choice_nodes :]:
-            if by_target[group.name] not in group.subsets:
-                raise UserError(f"{group.name} in {text!r} must be {group.picks} increasing numbers below {group.size}")
-            decisions.append(group.subsets.index(by_target[group.name]))
+                raise one_of("operation", name, OPERATIONS)
+        decisions = [OPERATIONS.index(name) for name in names]
+        groups = dict(zip(self._targets, self.groups[self.choice_nodes :], strict=True))
+        for target, sources in enumerate(inputs, start=1):
+            if target not in groups:
+                if sources != tuple(range(target)):
+                    raise UserError(
+                        f"{self._group_name(target)} of {self.name} are {tuple(range(target))}, got {sources}"
+                    )
+            elif sources not in groups[target].subsets:
+                raise UserError(
+                    f"{groups[target].name} of {self.name} must be {groups[target].picks} increasing numbers below "
+                    f"{groups[target].size}, got {sources}"
+                )
+            else:
+                decisions.append(groups[target].subsets.index(sources))
         return tuple(decisions)
 
     def module(self, architecture: Architecture) -> tuple[Matrix, tuple[str, ...]]:
@@ -107,6 +117,22 @@ class NASBench1Shot1(SearchSpace):
         for target, sources in enumerate(inputs, start=1):
             matrix[list(sources), target if target <= self.choice_nodes else 6] = 1
         return matrix, (*names, *["conv1x1-bn-relu"] * (5 - self.choice_nodes))
+
+    def from_module(self, matrix: Matrix, operations: Sequence[str]) -> Architecture:
+        """Inverse of ``module``: of 7 vertices, not pruned.
+
+        Raises:
+            UserError: no NAS-Bench-101 module, or not one of this space.
+        """
+        nas_bench_101.check(matrix, operations)
+        if len(matrix) != 7 or matrix[self.choice_nodes + 1 : 6].any() or matrix[:, self.choice_nodes + 1 : 6].any():
+            raise UserError(
+                f"modules of {self.name} have 7 vertices, of which the input, {self.choice_nodes} choice nodes and the "
+                f"output (the last) have edges; prune no vertex"
+            )
+        columns = [*range(1, self.choice_nodes + 1), 6]
+        inputs = [tuple(np.flatnonzero(matrix[:, column]).tolist()) for column in columns]
+        return self._architecture(operations[: self.choice_nodes], inputs)
 
     def module_hash(self, architecture: Architecture) -> str:
         """The NAS-Bench-101 hash of the pruned module, 32 hex digits."""

@@ -81,9 +81,10 @@ class SearchSpace(ABC):
         return math.prod(self.choices)
 
     def check(self, architecture: Architecture) -> None:
-        """Raise ``UserError`` unless ``architecture`` has one decision a group, each in range."""
+        """Raise ``UserError`` unless ``architecture`` has one decision a group, each a whole number in range."""
         if len(architecture) != len(self.groups) or any(
-            not 0 <= d < c for d, c in zip(architecture, self.choices, strict=True)
+            not isinstance(d, int | np.integer) or not 0 <= d < c
+            for d, c in zip(architecture, self.choices, strict=True)
         ):
             raise UserError(
                 f"{architecture!r} is no architecture of {self.name}: "
@@ -157,7 +158,10 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def canonical(self, architecture: Architecture) -> Hashable:
-        """A key that two architectures share exactly if they are the same network up to renaming nodes."""
+        """The field's own key for architectures that count as one: a module hash, a unique string.
+
+        A fast stand-in for graph isomorphism, only as exact as the benchmark's authors made it; spaces say where not.
+        """
 
     @abstractmethod
     def operation_counts(self, architecture: Architecture) -> Mapping[str, int]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -49,8 +54,7 @@ def test_closed_forms_equal_the_table_on_all(dataset: Dataset) -> None:
 def test_built_networks_have_the_closed_forms_parameters() -> None:
     rng = np.random.default_rng(0)
     with torch.device("meta"):
-        for _ in range(200):
-            architecture = SPACE.sample(rng)
+        for architecture in {SPACE.sample(rng) for _ in range(200)}:
             network = SPACE.network(architecture, channels=16, cells_per_stage=5, classes=10)
             built = sum(p.numel() for p in network.parameters())
             assert built == parameter_count(architecture, classes=10), SPACE.encode(architecture)
@@ -58,10 +62,17 @@ def test_built_networks_have_the_closed_forms_parameters() -> None:
 
 def test_built_networks_have_the_closed_forms_flops() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(20):
-        architecture = SPACE.sample(rng)
+    for architecture in {SPACE.sample(rng) for _ in range(40)}:
         network = SPACE.network(architecture, channels=16, cells_per_stage=5, classes=10)
-        assert counted_flops(network, 32) == flops(architecture, classes=10)
+        assert counted_flops(network, 32) == flops(architecture, classes=10), SPACE.encode(architecture)
+
+
+@pytest.mark.parametrize("sizes", [{"channels": 4, "cells_per_stage": 1}, {"channels": 6, "cells_per_stage": 2}])
+def test_closed_forms_hold_at_other_sizes(sizes: dict[str, int]) -> None:
+    architecture = (3, 2, 4, 3, 1, 2)
+    network = SPACE.network(architecture, classes=7, **sizes)
+    assert sum(p.numel() for p in network.parameters()) == parameter_count(architecture, classes=7, **sizes)
+    assert counted_flops(network, 16) == flops(architecture, classes=7, image_size=16, **sizes)
 
 
 def counted_flops(network: nn.Module, size: int) -> int:
@@ -78,25 +89,61 @@ def counted_flops(network: nn.Module, size: int) -> int:
     for module in network.modules():
         module.register_forward_hook(count)
     with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, size, size))
+        network(torch.zeros(1, 3, size, size))
     return total
 
 
 def test_isomorphism_classes() -> None:
-    """6,466 unique strings (Dong and Yang 2020, Section 2.4)."""
-    classes = {SPACE.canonical(architecture) for architecture in SPACE.enumerate()}
-    assert len(classes) == 6466
+    """6,466 unique strings (Dong and Yang 2020, Section 2.4); they are no isomorphism classes of networks."""
+    parameters = defaultdict(set)
+    order = official_order()
+    for row, count in zip(order.tolist(), parameter_count(order, classes=10).tolist(), strict=True):
+        parameters[SPACE.canonical(tuple(row))].add(count)
+    assert len(parameters) == 6466
+    assert sum(len(counts) > 1 for counts in parameters.values()) == 578
 
 
-def test_networks_of_a_class_compute_the_same() -> None:
-    """Two members of a class differ in what edges they use only: moving a skip connection moves no function."""
-    a = SPACE.decode("|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|skip_connect~1|none~2|")
-    b = SPACE.decode("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
-    assert SPACE.canonical(a) != SPACE.canonical(SPACE.decode(SPACE.encode(a).replace("3x3~0", "1x1~0")))
-    x = torch.randn(2, 3, 16, 16)
+def test_classes_are_the_published_ones() -> None:
+    folder = os.environ.get("NAS_SHARED_DATA")
+    if not folder:
+        pytest.skip("NAS_SHARED_DATA does not name the folder of compiled facts")
+    facts = pd.read_csv(Path(folder) / "nas_bench_201.csv.gz", usecols=["arch_str", "iso_class"])
+    assert facts.arch_str.tolist() == [SPACE.encode(from_official_index(i)) for i in range(15625)]
+    ours, _ = pd.factorize(facts.arch_str.map(lambda text: SPACE.canonical(SPACE.decode(text))))
+    np.testing.assert_array_equal(ours, pd.factorize(facts.iso_class)[0])
+
+
+def test_the_published_rule_is_no_isomorphism() -> None:
+    """The same single convolution thrice; the field's string joins two of the cells and sets the third apart."""
+    direct = SPACE.decode("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|")
+    skipped = SPACE.decode("|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|skip_connect~1|none~2|")
+    nested = SPACE.decode("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|skip_connect~2|")
+    assert SPACE.canonical(direct) == SPACE.canonical(skipped) != SPACE.canonical(nested)
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     outputs = []
-    for architecture in (a, b):
+    for architecture in (direct, skipped, nested):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             outputs.append(SPACE.network(architecture, channels=4, cells_per_stage=1, classes=3)(x))
-    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(outputs[0], outputs[1])
+    torch.testing.assert_close(outputs[0], outputs[2])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "none~0+none~0|none~1+none~0|none~1|none~2",
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2||",
+        "|none~0|+|none~0|none~1|+|none~0|none~2|none~1|",
+        "|none~00|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|none~0|+|none~0|none~1|",
+    ],
+)
+def test_only_the_official_form_is_read(text: str) -> None:
+    with pytest.raises(UserError, match="is no NAS-Bench-201 string"):
+        SPACE.decode(text)
+
+
+def test_an_unknown_operation_is_named() -> None:
+    with pytest.raises(UserError, match="'max_pool_3x3': choose from none"):
+        SPACE.decode("|max_pool_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|")

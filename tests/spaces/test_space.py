@@ -47,7 +47,13 @@ def test_outside_is_refused(space: SearchSpace) -> None:
     for position in (-1, len(space)):
         with pytest.raises(UserError, match="is outside"):
             space.at(position)
-    for wrong in ((), (0,) * 99, (*space.at(0)[:-1], space.choices[-1]), (-1, *space.at(0)[1:])):
+    for wrong in (
+        (),
+        (0,) * 99,
+        (*space.at(0)[:-1], space.choices[-1]),
+        (-1, *space.at(0)[1:]),
+        (0.5, *space.at(0)[1:]),
+    ):
         with pytest.raises(UserError, match="is no architecture"):
             space.check(wrong)
     with pytest.raises(UserError, match="choose from nas-bench-201"):
