@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ def second_order(
         implicit = _mixed_exact(supernet, relax, alpha, train, vector)
     else:
         implicit = _mixed_finite_difference(supernet, relax, alpha, train, names, weights, vector)
-    return direct - settings["lr"] * implicit
+    learning_rate: float = settings["lr"]
+    return direct - learning_rate * implicit
 
 
 def _mixed_finite_difference(
@@ -109,7 +110,7 @@ def _mixed_finite_difference(
     vector: list[Tensor],
 ) -> Tensor:
     """Central difference of dL/d alpha along ``vector``: (g(w + eps v) - g(w - eps v)) / (2 eps)."""
-    eps = RADIUS / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
+    eps: Tensor = RADIUS / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
 
     def slope(sign: float) -> Tensor:
         with torch.no_grad():
@@ -127,7 +128,7 @@ def _mixed_exact(supernet: Supernet, relax: Relaxation, alpha: Tensor, batch: Ba
         slopes = torch.autograd.grad(loss, list(supernet.parameters()), create_graph=True)
         product = sum(((s * v).sum() for s, v in zip(slopes, vector, strict=True)), torch.zeros(()))
         (mixed,) = torch.autograd.grad(product, point)
-    return cast(Tensor, mixed)
+    return mixed
 
 
 def _gradient_in_alpha(
@@ -135,7 +136,7 @@ def _gradient_in_alpha(
 ) -> Tensor:
     point = alpha.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(_loss(supernet, relax(point), batch, weights), point)
-    return cast(Tensor, gradient)
+    return gradient
 
 
 def _loss(

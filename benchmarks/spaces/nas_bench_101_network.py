@@ -6,6 +6,7 @@ output concatenates the vertices that feed it, and adds the projected input if t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -120,11 +121,12 @@ class Module(nn.Module):
             width = self.widths[v]
             # A wider source is cut to the vertex's width, as in the benchmark.
             terms = [self.projections[str(v)](x) if s == 0 else vertices[s][:, :width] for s in self.sources[v]]
-            vertices.append(apply(torch.stack(terms).sum(0)))
+            vertices.append(apply(functools.reduce(torch.add, terms)))
         parts = [vertices[s] for s in self.sources[last] if s != 0]
         projected = [self.projections[str(last)](x)] if 0 in self.sources[last] else []
         outputs = ([torch.cat(parts, dim=1)] if parts else []) + projected
-        return torch.stack(outputs).sum(0)
+        out: Tensor = functools.reduce(torch.add, outputs)
+        return out
 
 
 def conv_bn_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -53,7 +54,7 @@ class Cell(nn.Module):
         nodes = [x]
         for target in range(1, 4):
             terms = [e(nodes[a]) for (a, b), e in zip(EDGES, self.edges, strict=True) if b == target]
-            nodes.append(torch.stack(terms).sum(0))
+            nodes.append(functools.reduce(torch.add, terms))  # stacking them would lose the channels-last layout
         return nodes[-1]
 
 
