@@ -18,20 +18,20 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+jit = numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 
 
-@_jit
-def _block(c):
+@jit
+def block_rows(c):
     """Rows of which one array fills 32 KB in float32."""
     return max(8192 // c, 32)
 
 
-@_jit
+@jit
 def moments(z, mean, var):
     """Mean and biased variance of every column. Deviations from the first row keep the squares from cancelling."""
     n, columns = z.shape
-    rows = _block(columns)
+    rows = block_rows(columns)
     pivot = z[0].copy()
     total, square = np.zeros(columns, np.float64), np.zeros(columns, np.float64)
     part, part_square = np.zeros_like(pivot), np.zeros_like(pivot)
@@ -52,11 +52,11 @@ def moments(z, mean, var):
         var[j] = max(square[j] / n - centre * centre, 0.0)
 
 
-@_jit
+@jit
 def covariance(r, mean, cov):
     """Mean and biased covariance of the columns, about a pivot as in ``moments``."""
     n, c = r.shape
-    rows = _block(c)
+    rows = block_rows(c)
     pivot = r[0].copy()
     total, square = np.zeros(c, np.float64), np.zeros((c, c), np.float64)
     deviations = np.empty((rows, c), r.dtype)
@@ -79,12 +79,12 @@ def covariance(r, mean, cov):
             cov[j, k] = square[j, k] / n - (total[j] / n) * (total[k] / n)
 
 
-@_jit
+@jit
 def combine(r, x, pooled, z, matrix, shift, scale, skip, pool, before, out):
     """out_t = before_t + r matrix_t + shift_t + scale_t z_t + skip_t x + pool_t pooled. matrix: ``[C, k C]``."""
     n, c = x.shape
     k = len(skip)
-    rows = _block(c)
+    rows = block_rows(c)
     buffer = np.empty((rows, k * c), r.dtype)
     for start in range(0, n, rows):
         stop = min(start + rows, n)
@@ -96,10 +96,8 @@ def combine(r, x, pooled, z, matrix, shift, scale, skip, pool, before, out):
             to, a, b = out[t][start:stop], skip[t], pool[t]
             for i in range(len(rb)):
                 for j in range(c):
-                    to[i, j] = product[i, t, j] + shift[t, j] + scale[t, j] * zb[i, t, j]
-            for i in range(len(rb)):
-                for j in range(c):
-                    to[i, j] += a * xb[i, j] + b * pb[i, j]
+                    value = product[i, t, j] + shift[t, j] + scale[t, j] * zb[i, t, j]
+                    to[i, j] = value + (a * xb[i, j] + b * pb[i, j])
             if len(before[t]):
                 first = before[t][start:stop]
                 for i in range(len(rb)):
@@ -107,14 +105,15 @@ def combine(r, x, pooled, z, matrix, shift, scale, skip, pool, before, out):
                         to[i, j] += first[i, j]
 
 
-@_jit
+@jit
 def reduce(g, r, x, pooled, z, sum_g, sum_gz, sum_gr, dot_x, dot_pooled, dots):
     """Sums over rows: g and g z by channel, g' r by target ``[k C, C]``; g x and g pooled by target if ``dots``."""
     n, c = x.shape
     k = len(dot_x)
-    rows = _block(c)
+    rows = block_rows(c)
     totals, totals_r = np.zeros((4, k, c), np.float64), np.zeros((k * c, c), np.float64)
     parts = np.zeros((4, c), r.dtype)
+    total, total_z, total_x, total_p = parts[0], parts[1], parts[2], parts[3]
     buffer = np.empty((rows, k, c), r.dtype)
     for start in range(0, n, rows):
         stop = min(start + rows, n)
@@ -123,23 +122,22 @@ def reduce(g, r, x, pooled, z, sum_g, sum_gz, sum_gr, dot_x, dot_pooled, dots):
         for t in range(k):
             gb = g[t][start:stop]
             parts[:] = 0
-            total, total_z, total_x, total_p = parts[0], parts[1], parts[2], parts[3]
             for i in range(count):
                 for j in range(c):
                     buffer[i, t, j] = gb[i, j]
-            for i in range(count):
-                for j in range(c):
-                    total[j] += gb[i, j]
-            for i in range(count):
-                for j in range(c):
-                    total_z[j] += gb[i, j] * zb[i, t, j]
-            if dots:
+            if dots:  # sums side by side: each one alone would wait for its own last addition
                 for i in range(count):
                     for j in range(c):
-                        total_x[j] += gb[i, j] * xb[i, j]
+                        value = gb[i, j]
+                        total[j] += value
+                        total_z[j] += value * zb[i, t, j]
+                        total_x[j] += value * xb[i, j]
+                        total_p[j] += value * pb[i, j]
+            else:
                 for i in range(count):
                     for j in range(c):
-                        total_p[j] += gb[i, j] * pb[i, j]
+                        total[j] += gb[i, j]
+                        total_z[j] += gb[i, j] * zb[i, t, j]
             totals[:, t] += parts
         totals_r += np.dot(buffer.reshape(rows, k * c)[:count].T, rb)
     sum_g[:] = totals[0]
@@ -150,11 +148,11 @@ def reduce(g, r, x, pooled, z, sum_g, sum_gz, sum_gr, dot_x, dot_pooled, dots):
         dot_pooled[t] = totals[3, t].sum()
 
 
-@_jit
+@jit
 def convolution_and_pool_gradients(g, z, scale, slope, offset, pool, dz, dpooled):
     """dz_t = scale_t g_t + slope_t z_t + offset_t, and dpooled = sum over targets of pool_t g_t."""
     n, c = dpooled.shape
-    rows = _block(c)
+    rows = block_rows(c)
     for start in range(0, n, rows):
         stop = min(start + rows, n)
         zb, dzb, dpb = z[start:stop], dz[start:stop], dpooled[start:stop]
@@ -163,13 +161,12 @@ def convolution_and_pool_gradients(g, z, scale, slope, offset, pool, dz, dpooled
             gb, b = g[t][start:stop], pool[t]
             for i in range(len(gb)):
                 for j in range(c):
-                    dzb[i, t, j] = scale[t, j] * gb[i, j] + offset[t, j] + slope[t, j] * zb[i, t, j]
-            for i in range(len(gb)):
-                for j in range(c):
-                    dpb[i, j] += b * gb[i, j]
+                    value = gb[i, j]
+                    dzb[i, t, j] = scale[t, j] * value + offset[t, j] + slope[t, j] * zb[i, t, j]
+                    dpb[i, j] += b * value
 
 
-@_jit
+@jit
 def input_gradient(g, r, from_convolution, from_pool, matrix, constant, skip, dx):
     """Dx = sum of skip_t g_t + from_pool + [r > 0] (from_convolution + [r, g_1, ..., g_k] matrix + constant).
 
@@ -177,35 +174,32 @@ def input_gradient(g, r, from_convolution, from_pool, matrix, constant, skip, dx
     """
     n, c = dx.shape
     k = len(skip)
-    rows = _block(c)
+    rows, zero = block_rows(c), r.dtype.type(0)  # a plain 0 would make the last loop one of float64
     buffer, products = np.empty((rows, 1 + k, c), r.dtype), np.empty((rows, c), r.dtype)
     for start in range(0, n, rows):
         stop = min(start + rows, n)
         rb, cb, pb, to = r[start:stop], from_convolution[start:stop], from_pool[start:stop], dx[start:stop]
         count = len(rb)
         inner = products[:count]
-        to[:] = pb
         for i in range(count):
             for j in range(c):
+                to[i, j] = pb[i, j]
                 buffer[i, 0, j] = rb[i, j]
         for t in range(k):
             gb, a = g[t][start:stop], skip[t]
             for i in range(count):
                 for j in range(c):
-                    buffer[i, t + 1, j] = gb[i, j]
-            for i in range(count):
-                for j in range(c):
-                    to[i, j] += a * gb[i, j]
+                    value = gb[i, j]
+                    buffer[i, t + 1, j] = value
+                    to[i, j] += a * value
         np.dot(buffer.reshape(rows, (1 + k) * c)[:count], matrix, inner)
         for i in range(count):
             for j in range(c):
-                inner[i, j] += constant[j] + cb[i, j]
-        for i in range(count):
-            for j in range(c):
-                to[i, j] += inner[i, j] if rb[i, j] > 0 else 0
+                value = inner[i, j] + (constant[j] + cb[i, j])
+                to[i, j] += value if rb[i, j] > zero else zero
 
 
-@_jit
+@jit
 def pool(x, out, transposed):
     """3x3 mean of stride 1 over the pixels inside the image, ``[B, H, W, C]``; its adjoint if ``transposed``.
 

@@ -27,7 +27,8 @@ NONE, SKIP, CONV1, CONV3, POOL = range(len(OPERATIONS))
 class Mix(torch.autograd.Function):
     """Inputs: x ``[B, C, H, W]`` channels last, W1 ``[k C, C]``, W3 ``[k C, C, 3, 3]``, operation weights ``[k, 5]``.
 
-    After them the sums so far of the k targets, or nothing. Outputs: the k targets.
+    After them the sums so far of the k targets, or nothing. Outputs: the k targets; then, not differentiable, the batch
+    mean and biased variance ``[k C]`` of the 1x1 convolutions, and those of the 3x3 ones.
     """
 
     @staticmethod
@@ -45,7 +46,8 @@ class Mix(torch.autograd.Function):
         kernels.covariance(_rows(r), m.numpy(), cov.numpy())
         inv3 = (var3 + EPS).rsqrt()
         scale3 = mixture[:, CONV3].repeat_interleave(c) * inv3
-        inv1 = (((conv1 @ cov) * conv1).sum(1).clamp(min=0) + EPS).rsqrt()
+        mean1, var1 = conv1 @ m, ((conv1 @ cov) * conv1).sum(1).clamp(min=0)
+        inv1 = (var1 + EPS).rsqrt()
         scale1 = mixture[:, CONV1].repeat_interleave(c) * inv1
         outputs = tuple(torch.empty_like(x, memory_format=torch.channels_last) for _ in range(k))
         kernels.combine(
@@ -54,7 +56,7 @@ class Mix(torch.autograd.Function):
             _rows(pooled),
             _rows(z, k),
             (scale1[:, None] * conv1).T.contiguous().numpy(),
-            (-scale1 * (conv1 @ m) - scale3 * mean3).view(k, c).numpy(),
+            (-scale1 * mean1 - scale3 * mean3).view(k, c).numpy(),
             scale3.view(k, c).numpy(),
             mixture[:, SKIP].contiguous().numpy(),
             mixture[:, POOL].contiguous().numpy(),
@@ -62,7 +64,9 @@ class Mix(torch.autograd.Function):
             _triple(outputs, x),
         )
         ctx.save_for_backward(x, r, pooled, z, conv1, conv3, mixture, m, cov, inv1, mean3, inv3)
-        return outputs
+        moments = (mean1, var1, mean3, var3)
+        ctx.mark_non_differentiable(*moments)
+        return *outputs, *moments
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -73,7 +77,7 @@ class Mix(torch.autograd.Function):
         wants_x, wants_conv1, wants_conv3, wants_mixture, *wants_sums = ctx.needs_input_grad
         c, k = x.shape[1], len(mixture)
         n = x.numel() // c
-        gradients = tuple(g.contiguous(memory_format=torch.channels_last) for g in gradients)
+        gradients = tuple(g.contiguous(memory_format=torch.channels_last) for g in gradients[:k])
         g = _triple(gradients, x)
         sum_g, sum_gz, sum_gr = x.new_empty(k, c), x.new_empty(k, c), x.new_empty(k * c, c)
         dot_x, dot_pooled = x.new_empty(k), x.new_empty(k)
@@ -146,14 +150,15 @@ class Mix(torch.autograd.Function):
 
 def _rows(x: Tensor, k: int | None = None) -> np.ndarray:
     """``[B, C, H, W]``, channels last, as ``[B H W, C]`` over the same memory; ``[B H W, k, C / k]`` if k is given."""
-    rows = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return (rows if k is None else rows.unflatten(1, (k, -1))).numpy()
+    pixels = x.detach().numpy().transpose(0, 2, 3, 1)
+    c = pixels.shape[3]
+    return pixels.reshape(-1, c) if k is None else pixels.reshape(-1, k, c // k)
 
 
 def _pool(x: Tensor, *, transposed: bool) -> Tensor:
     """3x3 average pooling of stride 1 over the pixels inside the image, or its adjoint."""
     out = torch.empty_like(x, memory_format=torch.channels_last)
-    kernels.pool(x.detach().permute(0, 2, 3, 1).numpy(), out.permute(0, 2, 3, 1).numpy(), transposed)
+    kernels.pool(x.detach().numpy().transpose(0, 2, 3, 1), out.numpy().transpose(0, 2, 3, 1), transposed)
     return out
 
 

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.spaces import NASBench1Shot1
-from methods.supernets.supernet import StackedBatchNorm, Supernet, default_convolution
-
-CONV3, CONV1, POOL = range(3)
-"""Operation weights of a block, in the order of NAS-Bench-101's operations."""
+from methods.supernets.choice import CONV1, CONV3, POOL, ChoiceCell
+from methods.supernets.supernet import StackedBatchNorm, Supernet, compiles, default_convolution
 
 
 class NASBench1Shot1Supernet(Supernet):
@@ -74,6 +72,11 @@ class Paths:
     A weight is a scalar tensor, ``1.0`` where there is no choice, or None where it is not active.
     """
 
+    complete: bool
+    """Whether all weights are active."""
+    matrices: tuple[Tensor, Tensor, Tensor]
+    """If so, the same as ``ChoiceCell`` takes them: operations, inputs and output."""
+
     def __init__(self, space: NASBench1Shot1, weights: Tensor, active: Sequence[bool] | None) -> None:
         parts = dict(zip((g.name for g in space.groups), weights.split(space.sizes), strict=True))
         marks = torch.ones(len(weights), dtype=torch.bool) if active is None else torch.tensor(active)
@@ -88,10 +91,21 @@ class Paths:
         self.operations = [take(f"operation of node {i}", 3) for i in nodes]
         self.inputs = [take(f"inputs of node {i}", i) for i in nodes]
         self.output = take("inputs of the output", space.choice_nodes + 1)
+        self.complete = active is None or all(active)
+        if self.complete:
+            one, zero = weights.new_ones(1), weights.new_zeros(1)
+            rows = [
+                torch.cat([parts.get(f"inputs of node {i}", one.expand(i)), zero.expand(space.choice_nodes - i)])
+                for i in nodes
+            ]
+            operations = torch.stack([parts[f"operation of node {i}"] for i in nodes])
+            self.matrices = (operations, torch.stack(rows), parts["inputs of the output"])
 
 
 class Cell(nn.Module):
     """One cell: ``[B, C_in, H, W]`` to ``[B, blocks * C, H, W]``."""
+
+    fast = True
 
     def __init__(self, channels_in: int, channels: int, blocks: int, *, track: bool) -> None:
         super().__init__()
@@ -102,6 +116,19 @@ class Cell(nn.Module):
         self.conv1 = nn.ModuleList(ConvNormReLU(channels, [channels], 1, track=track) for _ in range(blocks))
 
     def forward(self, x: Tensor, paths: Paths) -> Tensor:
+        """Compiled passes where they apply, else the plain composition."""
+        if not (self.fast and paths.complete and self.project.norm.uses_batch and compiles(x)):
+            return self._plain(x, paths)
+        x = x.contiguous(memory_format=torch.channels_last)
+        pairs = zip(self.conv3, self.conv1, strict=True)
+        units = cast(list[ConvNormReLU], [self.project, *(unit for pair in pairs for unit in pair)])
+        parameters = [p for unit in units for p in (unit.weight, unit.norm.weight, unit.norm.bias)]
+        out, *moments = ChoiceCell.apply(x, *paths.matrices, *parameters)  # type: ignore[no-untyped-call]
+        for unit, observed in zip(units, moments, strict=True):
+            unit.norm.observe(observed[0], observed[1], x.numel() // x.shape[1])
+        return cast(Tensor, out)
+
+    def _plain(self, x: Tensor, paths: Paths) -> Tensor:
         """Blocks in order, then their concatenation."""
         wanted = [inputs[0] is not None for inputs in paths.inputs] + [paths.output[0] is not None]
         projections = self.project.parts(x, wanted)

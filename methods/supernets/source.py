@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.supernets.mix import CONV1, CONV3, POOL, SKIP, Mix
-from methods.supernets.supernet import EPS, StackedBatchNorm, default_convolution
+from methods.supernets.supernet import EPS, StackedBatchNorm, compiles, default_convolution
 
 
 class Source(nn.Module):
@@ -54,14 +54,15 @@ class Source(nn.Module):
         Returns:
             The targets' sums, this source's part included.
         """
-        plain = not self.fast or self.norm1.running_mean is not None or not bool(active[:, SKIP:].all())
-        if plain or x.device.type != "cpu" or in_functorch():
+        if not (self.fast and self.norm1.uses_batch and bool(active[:, SKIP:].all()) and compiles(x)):
             return self._plain(x, sums, mixture, active)
         x, *others = (t.contiguous(memory_format=torch.channels_last) for t in (x, *sums))
-        return cast(
-            tuple[Tensor, ...],
-            Mix.apply(x, self.conv1, self.conv3, mixture, *others),  # type: ignore[no-untyped-call]
-        )
+        found = Mix.apply(x, self.conv1, self.conv3, mixture, *others)  # type: ignore[no-untyped-call]
+        *targets, mean1, var1, mean3, var3 = cast(tuple[Tensor, ...], found)
+        n = x.numel() // self.channels
+        self.norm1.observe(mean1, var1, n)
+        self.norm3.observe(mean3, var3, n)
+        return tuple(targets)
 
     def _plain(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Tensor) -> tuple[Tensor, ...]:
         terms: list[Tensor | None] = list(sums) if sums else [None] * self.targets
@@ -128,8 +129,3 @@ def _rows(active: Tensor, channels: int) -> Chosen | None:
     if len(targets) == len(active):
         return Chosen(targets, None)
     return Chosen(targets, torch.cat([torch.arange(t * channels, (t + 1) * channels) for t in targets]))
-
-
-def in_functorch() -> bool:
-    """Whether a functorch transform is tracing: its tensors have no memory that a compiled loop could read."""
-    return torch._C._functorch.maybe_current_level() is not None

@@ -106,3 +106,8 @@ def default_convolution(channels_in: int, channels_out: int, kernel: int) -> Ten
 def batch_norm(channels: int, *, track: bool) -> nn.BatchNorm2d:
     """An affine batch norm, with running statistics or without."""
     return nn.BatchNorm2d(channels, eps=EPS, momentum=MOMENTUM, track_running_stats=track)
+
+
+def compiles(x: Tensor) -> bool:
+    """Whether compiled loops can work on x: on the CPU, and no functorch transform is tracing (no memory to read)."""
+    return x.device.type == "cpu" and torch._C._functorch.maybe_current_level() is None
