@@ -3,7 +3,8 @@
     table = load("nas-bench-201", tables=None)
     table.accuracy((3, 3, 3, 3, 3, 3), dataset=Dataset.CIFAR10, split=Split.TEST, epochs=200, reduction=Mean())
 
-Only the harness and analysis may import this package. It needs neither torch nor pandas.
+Only the harness, analysis and ``benchmarks.proxies`` (which asks which graph an encoding is, never an accuracy) may
+import this package. It needs neither torch nor pandas.
 """
 
 from __future__ import annotations

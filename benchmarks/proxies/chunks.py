@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmarks.proxies.table import NotFinite, ScoreTable, read, write
 
 CHUNK = 125
 """Architectures between two saves."""
+_AND = "; "
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,6 @@ def _table(request: Request, name: str) -> ScoreTable:
     kept = [seed for seed in (old.by_seed if old else ()) if seed not in request.seeds]
     by_seed = {seed: old.by_seed[seed] for seed in kept} if old else {}
     cases = [case for case in old.not_finite if case.seed in kept] if old else []
-    command = "; ".join(filter(None, [old.facts.get("command") if old and kept else None, request.command]))
     sorting = np.argsort(request.positions)
     for seed in request.seeds:
         scores = np.concatenate([_load(request, name, seed, *stretch) for stretch in _stretches(request)])
@@ -99,8 +100,14 @@ def _table(request: Request, name: str) -> ScoreTable:
         size=len(spaces.get(request.space)),
         population=population(request.space),
         not_finite=tuple(sorted(cases, key=lambda case: (case.seed, case.architecture))),
-        facts=environment.facts() | {"command": command},
+        facts=_joined(old.facts if old else {}, environment.facts() | {"command": request.command}),
     )
+
+
+def _joined(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Facts of a table that was added to: where they differ, those of every addition, oldest first."""
+    both = {key: [*(old.get(key) or "").split(_AND), value or ""] for key, value in new.items()}
+    return {key: _AND.join(filter(None, dict.fromkeys(values))) or None for key, values in both.items()}
 
 
 def _stretches(request: Request) -> list[tuple[int, int]]:

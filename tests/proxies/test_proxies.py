@@ -286,6 +286,11 @@ def test_disconnected(name, disconnected, batch):
     assert isinstance(found, float)
 
 
+def test_disconnected_grasp_is_a_plain_zero(disconnected, batch):
+    disconnected.head.requires_grad_(False).weight.zero_()
+    assert str(score("grasp", disconnected, *batch)) == "0.0"
+
+
 def test_disconnected_has_no_jacobian(disconnected, batch):
     assert math.isnan(score("jacob-cov", disconnected, *batch))
     assert score("ntk", disconnected, *batch) == -math.inf

@@ -129,6 +129,9 @@ def test_a_longer_sample_extends_a_shorter_one(run, tmp_path, monkeypatch):
     long = table_of("params", tmp_path)
     first = scoring_order("nas-bench-201", 5)
     assert np.array_equal(long.scores(first, seed=0), short.scores(first, seed=0))
+    assert long.facts["command"].startswith(str(short.facts["command"]) + "; ")
+    assert "--sample 12" in long.facts["command"]
+    assert long.facts["revision"] == short.facts["revision"]
     assert long.not_finite == short.not_finite
     # The chunk that the shorter run ended in is scored again, none of the others.
     assert next(values) == 6 + (12 - 5)
@@ -144,6 +147,14 @@ def test_seeds_are_added_to_a_table(run, tmp_path):
     first, second = after.facts["command"].split("; ")
     assert "--seeds 2" in first and "--seeds 0" in second
     assert np.array_equal(after.by_seed[2], before)
+
+
+def test_additions_keep_the_provenance_of_what_was_there():
+    first = {"revision": "abc-dirty", "command": "one", "processor": None}
+    second = chunks._joined(first, {"revision": "def", "command": "two", "processor": "x"})
+    assert second == {"revision": "abc-dirty; def", "command": "one; two", "processor": "x"}
+    assert chunks._joined(second, {"revision": "def", "command": "two", "processor": None}) == second
+    assert chunks._joined({}, first) == first
 
 
 def test_what_is_not_finite_is_named_ranks_last_and_is_recorded(run, tmp_path, monkeypatch, capsys):
