@@ -32,6 +32,11 @@ METHODS: dict[str, Entry] = {
     "balenas-2nd": Entry("methods.balenas:BaLeNAS", {"order": 2}),
     "balenas-tf-1st": Entry("methods.balenas_tf:BaLeNASTFFirst"),
     "balenas-tf-2nd": Entry("methods.balenas_tf:BaLeNASTFSecond"),
+    # What of the choice is the proxy's, the posterior's, or mere size: the controls of selection.
+    "zero-cost-params": Entry("methods.zero_cost:ZeroCost", {"proxy": "params"}),
+    "balenas-draw-1st": Entry("methods.balenas_tf:BaLeNASTFFirst", {"proxy": "none"}),
+    "even-noise-tf-1st": Entry("methods.fixed_noise:EvenNoise"),
+    "fixed-noise-tf-1st": Entry("methods.fixed_noise:FixedNoise"),
 }
 
 

@@ -29,10 +29,14 @@ class BaLeNASTF(Method):
         if problem.upstream is None:
             raise UserError(f"{type(self).__name__} needs the finished run of {self.upstream}")
         alpha, sigma = (torch.tensor(problem.upstream[key], dtype=torch.float64) for key in ("alpha", "sigma"))
-        self.alpha, self.sigma = alpha, sigma
+        self.alpha, self.sigma = alpha, self.spread(sigma)
         self.scorer = Scorer(problem, config)
         self.draws = self.draw(0)
         self.choice = self.scorer.best(self.draws)
+
+    def spread(self, sigma: torch.Tensor) -> torch.Tensor:
+        """The standard deviations to draw with, given those of the search, ``[parameters]``."""
+        return sigma
 
     def draw(self, number: int) -> list[Architecture]:
         """The ``number``-th set of draws of the posterior."""

@@ -1,0 +1,114 @@
+"""Zero-cost NAS, BaLeNAS-TF and their controls: what is drawn, what is chosen, what is recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from benchmarks import images, spaces, tiers
+from benchmarks.errors import UserError
+from benchmarks.seeds import Seeds
+from benchmarks.spec import SearchProblem
+from methods import METHODS, proxies, resolve
+from methods.selection import Scorer, SelectionConfig
+
+SPACE = spaces.get("nas-bench-201")
+
+
+def problem(name: str, upstream=None, seed: int = 0) -> SearchProblem:
+    budget = tiers.budget("smoke", SPACE.name)
+    seeds = Seeds(seed, SPACE.name, budget.data, name)
+    split = images.search_split(
+        images.load(budget.data), train=64, valid=64, size=budget.image_size, generator=seeds.generator("split")
+    )
+    return SearchProblem(SPACE, split, budget, seeds, upstream)
+
+
+def build(name: str, upstream=None, **settings):
+    method, config = resolve(name, settings)
+    return method(problem(name, upstream), config)
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    generator = torch.Generator().manual_seed(0)
+    alpha = torch.randn(SPACE.parameters, generator=generator).tolist()
+    return {"alpha": alpha, "sigma": [0.1 + 0.05 * (i % 5) for i in range(SPACE.parameters)]}
+
+
+def test_the_largest_of_the_same_uniform_draws():
+    small = build("zero-cost-params", draws=20)
+    assert small.draws == build("zero-cost", draws=20, proxy="flops").draws
+
+    def size(architecture):
+        return sum(
+            p.numel() for p in SPACE.network(architecture, channels=4, cells_per_stage=1, classes=10).parameters()
+        )
+
+    assert size(small.architecture()) == max(map(size, small.draws))
+
+
+def test_no_proxy_takes_the_first_draw_that_balenas_tf_makes(posterior):
+    drawn = build("balenas-draw-1st", posterior)
+    chosen = build("balenas-tf-1st", posterior)
+    assert drawn.draws == chosen.draws
+    assert drawn.architecture() == drawn.draws[0]
+    trace = drawn.measure(0)
+    assert trace["scored"] == 0
+    assert len(trace["resampled"]) == drawn.problem.budget.resamplings
+
+
+def test_even_noise_has_the_same_mean_and_variance(posterior):
+    even, real = build("even-noise-tf-1st", posterior, draws=3), build("balenas-tf-1st", posterior, draws=3)
+    assert torch.equal(even.alpha, real.alpha)
+    assert even.sigma.unique().numel() == 1
+    assert float(even.sigma.square().mean()) == pytest.approx(float(real.sigma.square().mean()), rel=1e-6)
+    flat = posterior | {"sigma": [0.3] * SPACE.parameters}
+    assert build("even-noise-tf-1st", flat, draws=9).draws == build("balenas-tf-1st", flat, draws=9).draws
+
+
+def test_fixed_noise_draws_around_darts(posterior):
+    darts = posterior | {"sigma": [0.0] * SPACE.parameters}
+    assert resolve("fixed-noise-tf-1st")[0].upstream == "darts-1st"
+    still = build("fixed-noise-tf-1st", darts, sigma=0.0, draws=5)
+    assert set(still.draws) == {SPACE.discretise(torch.tensor(darts["alpha"]))}
+    assert still.measure(0)["mean_chosen"] == 1
+    moved = build("fixed-noise-tf-1st", darts, draws=30)
+    assert len(set(moved.draws)) > 5
+    for sigma in (-0.1, math.inf, math.nan):
+        with pytest.raises(UserError, match="no standard deviation: choose 0 or more"):
+            build("fixed-noise-tf-1st", darts, sigma=sigma)
+
+
+@pytest.mark.parametrize("draws", [10, 50, 500])
+def test_every_sample_size_is_a_setting(draws):
+    method = build("zero-cost", draws=draws, proxy="none")
+    assert len(method.draws) == draws
+    assert method.draws[:10] == build("zero-cost", draws=10, proxy="none").draws
+
+
+def test_what_is_not_finite_ranks_last_and_is_recorded(monkeypatch):
+    values = iter([math.nan, 1.0, math.inf, -math.inf, 0.5])
+    monkeypatch.setitem(proxies.PROXIES, "params", proxies.Proxy("params", lambda _: next(values)))
+    scorer = Scorer(problem("zero-cost"), SelectionConfig(proxy="params"))
+    draws = [SPACE.at(i) for i in (10, 20, 30, 40, 50)]
+    assert scorer.best(draws) == SPACE.at(20)
+    assert scorer.not_finite == [SPACE.encode(SPACE.at(i)) for i in (10, 30, 40)]
+    assert scorer.trace(draws)["scores_not_finite"] == 3
+
+
+def test_an_unknown_proxy_is_one_line():
+    with pytest.raises(UserError, match=r"unknown proxy 'synflw': choose from synflow"):
+        build("zero-cost", proxy="synflw")
+    with pytest.raises(UserError, match="needs the finished run of balenas-1st"):
+        build("even-noise-tf-1st")
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n.startswith(("zero-cost", "balenas-tf"))])
+def test_settings_that_reference_results_hash_stay_as_they_are(name):
+    """A new field would orphan every stored run of the method."""
+    _, config = resolve(name)
+    assert set(dataclasses.asdict(config)) == {"proxy", "draws", "batch_size"}
