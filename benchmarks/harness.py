@@ -1,7 +1,9 @@
 """One run from spec to record: build the problem, search epoch by epoch, checkpoint, look up the ground truth.
 
 Nothing that a method does ends the process: a search that diverges, raises or runs out of memory becomes a record with
-its status and message. Killed at any moment, the same call continues from the last checkpoint to the same bits.
+its status and message. Killed at any moment, the same call continues from the last checkpoint to the same bits. What is
+no fault of the run (a full disk, a request to stop, a run that another process took over) is raised and recorded
+nowhere.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks import environment, ground_truth, images, spaces
+from benchmarks.claims import Held
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
+from benchmarks.files import CannotWrite, save
+from benchmarks.logs import RunLog
 from benchmarks.plan import Job
 from benchmarks.seeds import Seeds
 from benchmarks.spec import Diverged, Method, RunRecord, RunSpec, SearchProblem, Status, Trace, Value
@@ -39,6 +43,7 @@ class Settings:
         tables: folder of imported ground truth tables; None for the shipped ones.
         checkpoint_every: epochs between checkpoints.
         time_limit: seconds after which a run ends as ``timeout``; None for no limit.
+        redo: do runs again that are done; the old record stays until the new one replaces it.
     """
 
     store: Store
@@ -46,36 +51,59 @@ class Settings:
     tables: Path | None = None
     checkpoint_every: int = 1
     time_limit: float | None = None
+    redo: bool = False
+
+
+class Stopped(Exception):
+    """The run was asked to stop and wrote a checkpoint."""
 
 
 class _TimeIsUp(Exception):
     pass
 
 
-def execute(job: Job, settings: Settings, report: Callable[[int, int], None]) -> RunRecord:
+def execute(
+    job: Job,
+    settings: Settings,
+    report: Callable[[int, int], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> RunRecord:
     """Do a run, or return the record that the store already has.
 
     Args:
         job: the spec, and the spec of its upstream run if the method has one; that run must be in the store.
         settings: where things are.
         report: called with (epoch, epochs) as epochs end.
+        stop: asked after every epoch whether to stop there.
 
     Returns:
-        The record, which is in the store. Failed runs are tried again, done ones never.
+        The record, which is in the store. Failed runs are tried again, done ones never, unless ``settings.redo``.
+
+    Raises:
+        Stopped: ``stop`` said so; a checkpoint is kept.
+        Held: another process took the run over.
+        CannotWrite: the store cannot be written.
     """
     spec, store = job.spec, settings.store
-    earlier = store.get(spec)
-    if earlier is not None and earlier.status is Status.DONE:
+    log = RunLog(store.log(spec))
+    store.sweep(spec)
+    checkpoint = Checkpoint(store, spec, log)
+    earlier = store.recover(spec, log.warn)
+    if earlier is not None and earlier.status is Status.DONE and not settings.redo:
+        checkpoint.path.unlink(missing_ok=True)  # its run was killed between the record and this
         return earlier
     torch.set_num_threads(1)
     threadpool_limits(1)  # the BLAS that compiled kernels call
-    checkpoint = Checkpoint(store.folder / "checkpoints" / f"{spec.hash}.pt", spec)
     rows: list[Trace] = []
     started, status, message = time.perf_counter(), Status.DONE, ""
     facts: dict[str, Any] = dict(environment.facts())
+    log.begin(spec, facts["revision"])
     try:
         problem = _problem(spec, settings, _upstream_row(job, store), facts)
-        _search(problem, spec, checkpoint, settings, rows, started, report)
+        _search(problem, checkpoint, settings, rows, started, report, stop)
+    except (Stopped, Held, CannotWrite) as reason:
+        log.line(f"stopped after epoch {len(rows) - 1}: {type(reason).__name__} {reason}")
+        raise
     except Diverged as reason:
         status, message = Status.DIVERGED, str(reason)
     except _TimeIsUp:
@@ -87,24 +115,38 @@ def execute(job: Job, settings: Settings, report: Callable[[int, int], None]) ->
     facts |= {"seconds_total": time.perf_counter() - started, "resumed": checkpoint.resumed}
     record = RunRecord(spec, status, message, tuple(_with_ground_truth(spec, settings, rows, facts)), facts)
     store.append(record)
+    log.end(record)
     if status is Status.DONE:
         checkpoint.path.unlink(missing_ok=True)
     return record
 
 
+def fail(job: Job, settings: Settings, message: str) -> RunRecord:
+    """Record that a run ends its process whenever it is tried."""
+    facts = {**environment.facts(), "seconds_total": 0.0, "resumed": False}
+    record = RunRecord(job.spec, Status.ERROR, message, (), facts)
+    settings.store.append(record)
+    RunLog(settings.store.log(job.spec)).end(record)
+    return record
+
+
 def _search(
     problem: SearchProblem,
-    spec: RunSpec,
     checkpoint: Checkpoint,
     settings: Settings,
     rows: list[Trace],
     started: float,
     report: Callable[[int, int], None],
+    stop: Callable[[], bool],
 ) -> None:
     """Fill ``rows`` with the trace of every epoch."""
-    method_class, _ = resolve(spec.method)
-    method: Method = method_class(problem, method_class.Config(**spec.config))
-    rows += checkpoint.restore(method)
+    method_class, _ = resolve(checkpoint.spec.method)
+
+    def build() -> Method:
+        return method_class(problem, method_class.Config(**checkpoint.spec.config))
+
+    method, earlier = checkpoint.restore(build)
+    rows += earlier
     before = float(rows[-1]["seconds"] or 0) if rows else 0.0  # type: ignore[arg-type]
     for epoch in range(len(rows), method.epochs + 1):
         trace = method.train_epoch(epoch) if epoch else {}
@@ -114,11 +156,15 @@ def _search(
         counts: Trace = {f"count_{op}": n for op, n in problem.space.operation_counts(architecture).items()}
         row: Trace = {"epoch": epoch, "architecture": problem.space.encode(architecture), "seconds": seconds}
         rows.append(row | counts | trace)
+        checkpoint.log.epoch(rows[-1], method.epochs)
         report(epoch, method.epochs)
         if epoch < method.epochs:
             time_is_up = settings.time_limit is not None and seconds > settings.time_limit
-            if time_is_up or epoch % settings.checkpoint_every == 0:
+            asked_to_stop = stop()
+            if time_is_up or asked_to_stop or epoch % settings.checkpoint_every == 0:
                 checkpoint.save(method, rows)
+            if asked_to_stop:
+                raise Stopped
             if time_is_up:
                 raise _TimeIsUp
 
@@ -167,31 +213,44 @@ def _with_ground_truth(spec: RunSpec, settings: Settings, rows: list[Trace], fac
 class Checkpoint:
     """The state of an unfinished run: a SHA-256, then tensors and plain values whose loading cannot run code."""
 
-    def __init__(self, path: Path, spec: RunSpec) -> None:
-        self.path = path
-        self.spec = spec
+    def __init__(self, store: Store, spec: RunSpec, log: RunLog) -> None:
+        self.store, self.spec, self.log = store, spec, log
+        self.path = store.checkpoint(spec)
         self.resumed = False
 
     def save(self, method: Method, rows: list[Trace]) -> None:
-        """Write the state after the last of ``rows``."""
+        """Write the state after the last of ``rows``. Raises ``CannotWrite``."""
         buffer = io.BytesIO()
         torch.save({"spec": self.spec.hash, "rows": json.dumps(rows), "state": method.state_dict()}, buffer)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+        save(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
 
-    def restore(self, method: Method) -> list[Trace]:
-        """Load the state into ``method`` and return the rows so far; [] where there is nothing to continue.
+    def restore(self, build: Callable[[], Method]) -> tuple[Method, list[Trace]]:
+        """The method as it was when saved and the rows so far; a new one and [] where there is nothing to continue.
 
-        A damaged file is moved aside before the method is touched, and the run starts anew.
+        A file that is damaged, belongs to another run or does not fit the method is moved aside.
         """
+        method = build()
         if not self.path.exists():
-            return []
+            return method, []
+        try:
+            rows = self._load(method)
+        except MemoryError:
+            raise
+        except Exception as error:  # torch.load and a user's load_state_dict may raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            self.store.set_aside(self.path, f"checkpoint {self.path} cannot be continued ({reason})", self.log.warn)
+            return build(), []
+        self.resumed = True
+        self.log.line(f"continues after epoch {len(rows) - 1}")
+        return method, rows
+
+    def _load(self, method: Method) -> list[Trace]:
         data = self.path.read_bytes()
         if hashlib.sha256(data[32:]).digest() != data[:32]:
-            self.path.replace(self.path.with_suffix(".damaged"))
-            return []
+            raise ValueError("it does not match its checksum")
         saved = torch.load(io.BytesIO(data[32:]), weights_only=True)
-        method.load_state_dict(saved["state"])
-        self.resumed = True
+        if saved["spec"] != self.spec.hash:
+            raise ValueError("it belongs to another run")
         rows: list[Trace] = json.loads(saved["rows"])
+        method.load_state_dict(saved["state"])
         return rows

@@ -1,7 +1,8 @@
 """The main job: ``python -m benchmarks.run``. Plans the runs, executes what is missing, sums up.
 
-Exit codes: 0 all done, 1 some run failed (the others are kept), 2 bad arguments, 130 interrupted (everything finished
-is kept, and the same command goes on).
+Exit codes: 0 all done; 1 some run failed; 2 bad arguments; 74 the results folder cannot be written (full, over quota,
+read-only); 130 interrupted by Ctrl-C; 143 stopped by SIGTERM, after the running epochs. What is finished is always
+kept, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from rich.table import Table
 
 from benchmarks import execution, plan, spaces, store
 from benchmarks.errors import UserError
+from benchmarks.files import CannotWrite
 from benchmarks.harness import Settings
 from benchmarks.spec import RunRecord, Status
 from benchmarks.tiers import TIERS
+from benchmarks.workers import Cluster, Here, Processes, Workers
 from methods import METHODS
 
+CANNOT_WRITE, INTERRUPTED, TERMINATED = 74, 130, 143
 DEFAULT_OUTPUT = Path("results/runs")
 
 
@@ -45,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="folder that holds cifar-10-batches-py")
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
     p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
+    p.add_argument("--dask-scheduler", metavar="ADDRESS", help="work on a dask cluster that shares the folders below")
     p.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"default {DEFAULT_OUTPUT}")
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
     p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
@@ -63,18 +68,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_lists(console)
             return 0
         return _main(options, console)
+    except CannotWrite as error:
+        print(f"error: {error}; finished runs are kept", file=sys.stderr)
+        return CANNOT_WRITE
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except execution.Terminated:
+        print("stopped after the running epochs; the same command goes on where this one stopped", file=sys.stderr)
+        return TERMINATED
 
 
 def _main(options: argparse.Namespace, console: Console) -> int:
     if not options.all and not (options.methods and options.spaces):
         raise UserError("nothing to run: give --all, or both --methods and --spaces (--list shows the names)")
     jobs = options.jobs if options.jobs is not None else min(2, os.cpu_count() or 1)
+    if options.dask_scheduler and options.jobs is not None:
+        raise UserError("--jobs counts processes of this machine, --dask-scheduler uses all its workers: give one")
     if jobs < 1 or options.checkpoint_every < 1 or (options.time_limit is not None and options.time_limit <= 0):
         raise UserError("--jobs, --checkpoint-every and --time-limit must be positive")
     the_plan = plan.make(
@@ -85,16 +98,19 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         data=options.data,
         data_dir=options.data_dir,
     )
-    results = store.Store(options.output)
+    results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
     if options.dry_run:
         _print_plan(the_plan, results, jobs, console)
         return 0
     results.open()
-    if options.redo:
-        for job in the_plan.jobs:
-            results.path(job.spec).unlink(missing_ok=True)
-    settings = Settings(results, options.data_dir, options.tables, options.checkpoint_every, options.time_limit)
-    records = execution.run(the_plan, settings, jobs=jobs, console=console)
+    results.remember([job.spec for job in the_plan.jobs])
+    data_dir, tables = options.data_dir, options.tables
+    workers: Workers = Here() if jobs == 1 else Processes(jobs)
+    if options.dask_scheduler:  # its workers have another working directory
+        workers = Cluster(options.dask_scheduler)
+        data_dir, tables = (path and path.absolute() for path in (data_dir, tables))
+    settings = Settings(results, data_dir, tables, options.checkpoint_every, options.time_limit, options.redo)
+    records = execution.run(the_plan, settings, workers=workers, console=console)
     _print_summary(records, console)
     console.print(f"results in {results.folder}; next: python -m analysis.make_tables --results {results.folder}")
     return 0 if all(record.status is Status.DONE for record in records) else 1

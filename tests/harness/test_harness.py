@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_moved_aside(tmp_path: Path, damage: str) -> Non
     path.write_bytes(data[: len(data) // 2] if damage == "truncate" else data)
     record = execute(failing, where)
     assert not record.facts["resumed"]
-    assert path.with_suffix(".damaged").exists()
+    assert (tmp_path / "again" / "damaged" / path.name).exists()
     assert without_seconds(record)[:3] == without_seconds(whole)[:3]
 
 

@@ -81,7 +81,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     footer = json.loads(table.schema.metadata[b"balenas-bench"])
     footer["schema_version"] = store.SCHEMA_VERSION + 1
     pq.write_table(table.replace_schema_metadata({b"balenas-bench": json.dumps(footer).encode()}), path)
-    with pytest.raises(store.DamagedFile, match="update the suite"):
+    with pytest.raises(store.NewerFile, match="update the suite"):
         store.read(path)
 
 

@@ -1,6 +1,7 @@
 """The results store: one Parquet file a run, written atomically, checked when read.
 
-    <folder>/<tier>/<space>/<method>/seed-<n>-<hash>.parquet
+    <folder>/<tier>/<space>/<method>/seed-<n>-<hash>.parquet     a run
+    <folder>/checkpoints/  claims/  logs/  plans/  damaged/      while and beside running
 
 A file holds a row an epoch; its footer holds the spec, the status, the run-level facts, the schema version and a
 checksum of the rows. Readers of older schema versions stay here, and a fixture in the tests proves them.
@@ -11,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
+from benchmarks.files import cannot_write, save
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 
 SCHEMA_VERSION = 1
@@ -29,8 +31,16 @@ _FOOTER = b"balenas-bench"
 _MARKER = "RESULTS-STORE.json"
 
 
+Stamp = tuple[int, int]
+"""Tells one writing of a file from the next: its number in the file system and its time in ns."""
+
+
 class DamagedFile(UserError):
     """A result file that cannot be read as one."""
+
+
+class NewerFile(UserError):
+    """A result file of a later version of the suite. It is sound, so it is never moved aside."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +64,14 @@ class Store:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not marker.exists():
-                write_atomically(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
-            elif not os.access(self.folder, os.W_OK):
+            if not os.access(self.folder, os.W_OK):
                 raise PermissionError(13, "read-only")
         except OSError as error:
             raise UserError(
                 f"cannot write to output {self.folder} ({error.strerror}): choose a writable folder"
             ) from None
+        if not marker.exists():
+            save(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
         return self
 
     def path(self, spec: RunSpec) -> Path:
@@ -69,28 +79,100 @@ class Store:
         method = spec.method.replace(":", ".")
         return self.folder / spec.budget.tier / spec.space / method / f"seed-{spec.seed}-{spec.hash[:12]}.parquet"
 
+    def checkpoint(self, spec: RunSpec) -> Path:
+        """Where the state of the unfinished run is."""
+        return self.folder / "checkpoints" / f"{spec.hash}.pt"
+
+    def log(self, spec: RunSpec) -> Path:
+        """Where the run's log is."""
+        method = spec.method.replace(":", ".")
+        return self.folder / "logs" / f"{method}-{spec.space}-{spec.budget.tier}-seed-{spec.seed}-{spec.hash[:12]}.log"
+
     def get(self, spec: RunSpec) -> RunRecord | None:
-        """The record of exactly this spec, or None."""
+        """The record of exactly this spec, or None. A damaged file raises ``DamagedFile``."""
         path = self.path(spec)
         if not path.exists():
             return None
         record = read(path)
         return record if record.spec.hash == spec.hash else None
 
+    def recover(self, spec: RunSpec, warn: Callable[[str], None]) -> RunRecord | None:
+        """``get``, but a damaged file is moved aside with a line to ``warn`` and counts as none.
+
+        Only for who holds the claim on the run: nobody else may be writing the file.
+        """
+        try:
+            return self.get(spec)
+        except DamagedFile as error:
+            self.set_aside(self.path(spec), str(error), warn)
+            return None
+
+    def set_aside(self, path: Path, reason: str, warn: Callable[[str], None]) -> None:
+        """Move a damaged file of this store into its folder ``damaged``, under a name that is free."""
+        folder = self.folder / "damaged"
+        target, number = folder / path.name, 1
+        try:
+            folder.mkdir(exist_ok=True)
+            while target.exists():
+                number += 1
+                target = folder / f"{path.name}.{number}"
+            path.replace(target)
+        except OSError as error:
+            raise cannot_write(target, error) from None
+        warn(f"{reason.partition(': move')[0]}; moved to {target}, and what it held is done again")
+
+    def sweep(self, spec: RunSpec) -> None:
+        """Remove what a killed process left half written of this run. Only for who holds the claim on it."""
+        for path in (self.path(spec), self.checkpoint(spec)):
+            for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+                temporary.unlink(missing_ok=True)
+
+    def stamp(self, spec: RunSpec) -> Stamp | None:
+        """Changes when the run is written again; None where it is not in the store."""
+        try:
+            status = self.path(spec).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
     def append(self, record: RunRecord) -> Path:
-        """Write the record, replacing an earlier one of the same spec."""
+        """Write the record, replacing an earlier one of the same spec. Raises ``CannotWrite``."""
         path = self.path(record.spec)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encode(record))
+        save(path, encode(record))
         return path
 
     def files(self) -> list[Path]:
         """All run files in a stable order."""
-        return sorted(self.folder.rglob("seed-*.parquet"))
+        return sorted(self.folder.glob("*/*/*/seed-*.parquet"))
 
     def records(self) -> Iterator[RunRecord]:
         """All runs. A damaged file raises ``DamagedFile``."""
         return map(read, self.files())
+
+    def scan(self) -> Iterator[tuple[Path, RunRecord | UserError]]:
+        """All files, each with its run or with what is wrong with it."""
+        for path in self.files():
+            try:
+                yield path, read(path)
+            except UserError as error:
+                yield path, error
+
+    def remember(self, specs: Sequence[RunSpec]) -> None:
+        """Keep what a command set out to do, so that ``benchmarks.status`` can tell what is missing."""
+        text = "".join(sorted(f"{spec.to_json()}\n" for spec in specs))
+        path = self.folder / "plans" / f"{hashlib.sha256(text.encode()).hexdigest()}.jsonl"
+        if not path.exists():
+            save(path, text.encode())
+
+    def planned(self) -> dict[str, RunSpec]:
+        """What commands set out to do, by spec hash. A damaged plan is left out: a plan is no result."""
+        found: dict[str, RunSpec] = {}
+        for path in sorted(self.folder.glob("plans/*.jsonl")):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == path.stem:
+                with suppress(TypeError):  # of a version whose budgets had other fields
+                    found |= {spec.hash: spec for spec in map(RunSpec.from_json, data.decode().splitlines())}
+        return found
 
 
 def encode(record: RunRecord) -> bytes:
@@ -111,19 +193,21 @@ def encode(record: RunRecord) -> bytes:
 
 
 def read(path: Path) -> RunRecord:
-    """Read and verify a run file. Raises ``DamagedFile`` with one line."""
+    """Read and verify a run file. Raises ``DamagedFile`` or ``NewerFile`` with one line."""
     try:
         table = pq.ParquetFile(path).read()
         footer = json.loads((table.schema.metadata or {})[_FOOTER])
-        version, content = footer["schema_version"], footer["content"]
+        version, content = int(footer["schema_version"]), footer["content"]
+        if version > SCHEMA_VERSION:
+            raise NewerFile(f"{path} has schema version {version}, newer than {SCHEMA_VERSION}: update the suite")
         intact = footer["sha256"] == _digest(content, table)
         spec = RunSpec.from_json(json.dumps(content["spec"]))
         status = Status(content["status"])
+    except PermissionError:
+        raise UserError(f"{path} may not be read: mend its permissions") from None
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DamagedFile(f"{path} is not a readable run file ({reason}): move it away and run again") from None
-    if version > SCHEMA_VERSION:
-        raise DamagedFile(f"{path} has schema version {version}, newer than {SCHEMA_VERSION}: update the suite")
     if not intact:
         raise DamagedFile(f"{path} does not match its checksum: move it away and run again")
     return RunRecord(spec, status, content["message"], tuple(table.to_pylist()), content["facts"])
