@@ -21,6 +21,8 @@ from benchmarks import proxies, spaces
 MEASURES = ("cifar10_test", "cifar100_test", "imagenet16-120_test")
 """The columns of Table 2."""
 LABELS = ("CIFAR-10 test", "CIFAR-100 test", "ImageNet16-120 test")
+DRAWS = (10, 50, 100, 500)
+"""Sample sizes n: those of Table 2, and one beyond."""
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +38,7 @@ class Scored:
         by_seed: scores, ``[seeds, n]``, bigger is better.
         seeds: the initialisation seeds.
         accuracies: in %, ``[n, measures]``: the three test accuracies on NAS-Bench-201, CIFAR-10's on 1Shot1.
+        weights: how many encodings each has, which is how often a uniform draw of the space finds it, ``[n]``.
         complete: whether these are all architectures of the space; else a uniform sample.
         settings: what the scores depend on, in words.
     """
@@ -46,8 +49,15 @@ class Scored:
     by_seed: Floats
     seeds: tuple[int, ...]
     accuracies: Floats
+    weights: Floats
     complete: bool
     settings: str
+
+    @property
+    def label(self) -> str:
+        """How many architectures, in words."""
+        size = f"{len(self.positions):,}"
+        return f"all {size}" if self.complete else f"a uniform sample of {size}"
 
 
 def held(space: str) -> list[str]:
@@ -83,18 +93,36 @@ def load(space: str, proxy: str, channels: int | None = None) -> Scored:
         np.stack([np.asarray(scores, np.float64) for scores in table.by_seed.values()]),
         tuple(table.by_seed),
         accuracies(space, positions),
+        np.asarray(regression.load(space).weights, np.float64)[_rows(space, positions)],
         table.complete,
         f"C={s.channels}, {s.cells_per_stage} cells a stage, {s.image_size}x{s.image_size}, {images}",
     )
 
 
-def accuracies(space: str, positions: NDArray[np.int64]) -> Floats:
-    """Test accuracies in % of the architectures at positions of the enumeration, ``[n, measures]``."""
-    ground, chosen = regression.load(space), spaces.get(space)
-    architectures = np.stack(np.unravel_index(positions, chosen.choices), axis=1)
-    names = MEASURES if space == "nas-bench-201" else MEASURES[:1]
-    rows = ground.rows(architectures)
+def accuracies(space: str, positions: NDArray[np.int64], names: Sequence[str] = ()) -> Floats:
+    """Accuracies in % of the architectures at positions of the enumeration, ``[n, measures]``.
+
+    Args:
+        space: search space.
+        positions: ``[n]``.
+        names: columns of the store, e.g. ``cifar100_valid``; by default the test accuracies that the space has.
+    """
+    names = names or (MEASURES if space == "nas-bench-201" else MEASURES[:1])
+    rows, ground = _rows(space, positions), regression.load(space)
     return np.stack([ground.column(**regression.keywords(space, name))[rows] for name in names], axis=1)
+
+
+def _rows(space: str, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    architectures = np.stack(np.unravel_index(positions, spaces.get(space).choices), axis=1)
+    return np.asarray(regression.load(space).rows(architectures), np.int64)
+
+
+def complete(space: str, proxy: str) -> Scored | None:
+    """Shipped scores of all architectures of the space, or None."""
+    if proxy not in held(space):
+        return None
+    table = load(space, proxy)
+    return table if table.complete else None
 
 
 def argmax_probabilities(mean: ArrayLike, sigma: ArrayLike) -> Floats:

@@ -9,6 +9,7 @@ Pure functions: arrays in, frozen dataclasses out. A score that is NaN or infini
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,21 +72,6 @@ class SmallSpread:
     jointly: Probability
 
 
-@dataclass(frozen=True)
-class Correlation:
-    """Rank correlation of scores with accuracy.
-
-    Attributes:
-        spearman: Spearman's rho, ties at their mean rank.
-        kendall: Kendall's tau-b.
-        n: architectures.
-    """
-
-    spearman: float
-    kendall: float
-    n: int
-
-
 def selection_probabilities(scores: ArrayLike, draws: int, weights: ArrayLike | None = None) -> Floats:
     """Probability that each architecture is the best-scored of ``draws`` draws with replacement, ties at random.
 
@@ -140,6 +126,57 @@ def best_of_draws(
     mean = probability @ values / probability.sum()
     variance = probability @ (values - mean) ** 2 / probability.sum()
     return BestOfDraws(draws, tuple(mean.tolist()), tuple(np.sqrt(variance).tolist()))
+
+
+def resampled_means(
+    scores: ArrayLike,
+    accuracies: ArrayLike,
+    draws: Sequence[int],
+    *,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    weights: ArrayLike | None = None,
+) -> Floats:
+    """Means of ``best_of_draws`` in bootstrap samples of the architectures: what scoring a sample leaves open.
+
+    Two proxies on the same architectures with equally seeded generators see the same samples, so that their difference
+    can be taken sample by sample. The samples are too coarse where ``draws`` nears the number of architectures.
+
+    Args:
+        scores: ``[M]`` or ``[S, M]``, see ``selection_probabilities``.
+        accuracies: ``[M]`` or ``[M, data sets]``.
+        draws: each n.
+        rng: which architectures a bootstrap sample holds.
+        resamples: bootstrap samples.
+        weights: ``[M]``, see ``selection_probabilities``.
+
+    Returns:
+        ``[resamples, len(draws), data sets]``.
+    """
+    table = np.atleast_2d(np.asarray(scores, np.float64))
+    values = _per_data_set(accuracies, table.shape[1])
+    size = len(values)
+    share = rng.multinomial(size, np.full(size, 1 / size), resamples) * (
+        1.0 if weights is None else np.asarray(weights)
+    )
+    means = np.zeros((resamples, len(draws), values.shape[1]))
+    for row in table:
+        ranked = np.where(np.isnan(row), -np.inf, row)
+        order = np.argsort(ranked, kind="stable")
+        starts = np.unique(ranked[order], return_index=True)[1]
+        mass = np.add.reduceat(share[:, order], starts, axis=1)
+        sums = [np.add.reduceat(share[:, order] * values[order, i], starts, axis=1) for i in range(values.shape[1])]
+        reached = np.cumsum(mass, axis=1)
+        for j, n in enumerate(draws):
+            chosen = np.diff((reached / reached[:, -1:]) ** n, axis=1, prepend=0.0)
+            per_mass = np.divide(chosen, mass, out=np.zeros_like(mass), where=mass > 0)
+            means[:, j] += np.stack([(per_mass * total).sum(axis=1) for total in sums], axis=1) / len(table)
+    return means
+
+
+def expected_distinct(probabilities: ArrayLike, draws: int) -> float:
+    """Expected number of different architectures among ``draws`` draws with the probabilities ``[M]``."""
+    return float(-np.expm1(draws * np.log1p(-np.minimum(np.asarray(probabilities, np.float64), 1 - 1e-16))).sum())
 
 
 def simulate(
@@ -211,27 +248,6 @@ def small_spread(
         ddof=ddof,
         each=tuple(_probability(count, simulations) for count in counts),
         jointly=_probability(int(small.all(axis=1).sum()), simulations),
-    )
-
-
-def correlation(scores: ArrayLike, accuracies: ArrayLike) -> Correlation:
-    """Rank correlations over the architectures that have an accuracy; a score that is not a number ranks last.
-
-    Args:
-        scores: ``[M]``.
-        accuracies: ``[M]``, NaN where missing.
-    """
-    score, accuracy = np.asarray(scores, np.float64), np.asarray(accuracies, np.float64)
-    if score.shape != accuracy.shape or score.ndim != 1:
-        raise UserError(f"expected a score and an accuracy each, got shapes {score.shape} and {accuracy.shape}")
-    known = np.isfinite(accuracy)
-    score, accuracy = np.where(np.isnan(score), -np.inf, score)[known], accuracy[known]
-    # Ranks keep infinities in order and are all that both coefficients see.
-    ranks = stats.rankdata(score)
-    return Correlation(
-        spearman=float(stats.spearmanr(ranks, accuracy).statistic),
-        kendall=float(stats.kendalltau(ranks, accuracy).statistic),
-        n=int(known.sum()),
     )
 
 

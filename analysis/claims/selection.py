@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from analysis import regression, scores, statistics
 from analysis.claims.finding import Finding, Verdict, describe
 from analysis.runs import Runs, Setting
-from analysis.scores import LABELS, MEASURES, Scored
-from analysis.zero_cost import best_of_draws
+from analysis.scores import LABELS, MEASURES
+from analysis.zero_cost import best_of_draws, resampled_means
 
 SPACE = "nas-bench-201"
 EXACT = "exact expectation over the space"
@@ -19,7 +19,7 @@ _NOT_SCORED = "not run: no {} scores of the whole space are held"
 
 def zero_cost_beats_random(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Finding:  # noqa: ARG001
     """Expected accuracy of the best-scored of n draws against that of one draw, every test column."""
-    table = _complete(proxy)
+    table = scores.complete(SPACE, proxy)
     if table is None:
         return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
     ground = regression.load(SPACE)
@@ -32,7 +32,7 @@ def zero_cost_beats_random(runs: Runs, *, proxy: str, draws: Sequence[int]) -> F
 
 def more_draws_zero_cost(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Finding:  # noqa: ARG001
     """Whether the expected accuracy rises with n in every test column."""
-    table = _complete(proxy)
+    table = scores.complete(SPACE, proxy)
     if table is None:
         return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
     means = np.array([best_of_draws(table.by_seed, table.accuracies, n).mean for n in draws])
@@ -41,7 +41,7 @@ def more_draws_zero_cost(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Fin
 
 def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence[int]) -> Finding:
     """The same for draws of stored posteriors: the mean over searches of exact expectations."""
-    table = _complete(proxy)
+    table = scores.complete(SPACE, proxy)
     if table is None:
         return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
     for setting, posteriors in _posteriors(runs, method):
@@ -61,7 +61,7 @@ def best_proxy_zero_cost(runs: Runs, *, proxy: str, others: Sequence[str], draws
 def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str, draws: int) -> Finding:
     """The same over stored posteriors; needs scores of the whole space."""
     for name in (proxy, *others):
-        if _complete(name) is None:
+        if scores.complete(SPACE, name) is None:
             return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(name))
     for setting, posteriors in _posteriors(runs, method):
         found = _best_proxy([(describe(setting), p) for p in posteriors], proxy, others, draws)
@@ -80,22 +80,38 @@ def _best_proxy(
     shared = tables[proxy].positions
     for table in tables.values():
         shared = np.intersect1d(shared, table.positions)
-    means = {}
+    sampled = len(shared) < 5**6
+    means, resampled = {}, {}
     for name, table in tables.items():
         chosen = np.searchsorted(table.positions, shared)
-        values = [
-            best_of_draws(table.by_seed[:, chosen], table.accuracies[chosen], draws, weights).mean
-            for _, weights in populations
-        ]
+        by_seed, accuracies = table.by_seed[:, chosen], table.accuracies[chosen]
+        values = [best_of_draws(by_seed, accuracies, draws, weights).mean for _, weights in populations]
         means[name] = np.mean(values, axis=0)
-    rivals = np.array([means[name] for name in others])
-    ahead = means[proxy] > rivals.max(axis=0)
-    verdict = Verdict.HOLDS if ahead.all() else Verdict.DOES_NOT_HOLD
+        if sampled:
+            # Equal seeds: all proxies see the same samples of architectures.
+            resampled[name] = resampled_means(by_seed, accuracies, [draws], rng=np.random.default_rng(0))[:, 0]
+    gains = {name: means[proxy] - means[name] for name in others}
+    low = high = gains
+    if sampled:
+        ends = {name: np.percentile(resampled[proxy] - resampled[name], [2.5, 97.5], axis=0) for name in others}
+        low, high = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
+    verdict = _of_gains(low.values(), high.values())
     effect = "; ".join(f"{name} {' / '.join(f'{value:.2f}' for value in mean)}" for name, mean in means.items())
-    size = f"{len(shared):,} architectures" + ("" if len(shared) == 5**6 else ", a uniform sample")
-    return Finding(
-        verdict, f"{_columns()} at n = {draws} over {size}: {effect}", len(shared), setting=populations[0][0]
+    leads = "; ".join(
+        f"ahead of {name} by {_points(gain)}" + (f" (at least {_points(low[name])})" if sampled else "")
+        for name, gain in gains.items()
     )
+    size = f"{len(shared):,} architectures" + (", a uniform sample; bootstrap over it" if sampled else "")
+    return Finding(
+        verdict, f"{_columns()} at n = {draws} over {size}: {effect}; {leads}", len(shared), setting=populations[0][0]
+    )
+
+
+def _of_gains(low: Iterable[np.ndarray], high: Iterable[np.ndarray]) -> Verdict:
+    """Ahead of every rival in every column, behind one in one, or neither for certain."""
+    if all((ends > 0).all() for ends in low):
+        return Verdict.HOLDS
+    return Verdict.DOES_NOT_HOLD if any((ends <= 0).any() for ends in high) else Verdict.UNDECIDED
 
 
 def _rising(means: np.ndarray, draws: Sequence[int], n: int, setting: str) -> Finding:
@@ -139,13 +155,6 @@ def _posteriors(runs: Runs, method: str) -> list[tuple[Setting, list[np.ndarray]
                     )
                 )
     return found
-
-
-def _complete(proxy: str) -> Scored | None:
-    if proxy not in scores.held(SPACE):
-        return None
-    table = scores.load(SPACE, proxy)
-    return table if table.complete else None
 
 
 def _points(values: Sequence[float] | np.ndarray) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from analysis import regression, scores
+from analysis.correlation import correlation
 from analysis.figures import style
 from analysis.figures.style import Picture
 from analysis.figures.trajectories import NAMES, lines, note
 from analysis.runs import Runs, Setting, display
-from analysis.zero_cost import correlation
 from benchmarks.ground_truth import random_search
 from benchmarks.ground_truth.measures import Dataset, Mean, Measure, Split
 

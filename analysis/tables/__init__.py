@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analysis.rendering import Table
 from analysis.runs import Runs
-from analysis.tables import accuracy, comparisons, measurements, selection
+from analysis.tables import accuracy, comparisons, measurements, posteriors, proxies, selection
 from benchmarks import spaces
 
 
@@ -16,7 +16,7 @@ def build(runs: Runs) -> Iterator[Table]:
         yield accuracy.table(runs, setting)
     yield selection.table_2()
     for setting in runs.settings:
-        for make in (selection.table_2_posteriors, selection.resampling):
+        for make in (posteriors.table_2, posteriors.resampling):
             table = make(runs, setting)
             if table is not None:
                 yield table
@@ -28,6 +28,7 @@ def build(runs: Runs) -> Iterator[Table]:
             if table is not None:
                 yield table
     for space in spaces.SPACES:
-        table = selection.correlations(space)
-        if table is not None:
-            yield table
+        for describe in (proxies.correlations, selection.zero_cost):
+            table = describe(space)
+            if table is not None:
+                yield table

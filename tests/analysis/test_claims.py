@@ -201,3 +201,36 @@ def test_posterior_probabilities_are_by_position():
     assert probability.argmax() == space.position(kept) and probability.max() == pytest.approx(1)
     with pytest.raises(ValueError, match="single choices"):
         scores.posterior_probabilities("nas-bench-1shot1-s1", [0.0], [0.0])
+
+
+def test_best_proxy_on_a_sample_needs_an_interval(monkeypatch, cpu_runs: runs.Runs):
+    """Ahead for certain, behind for certain, or neither: decided by a bootstrap of paired differences."""
+    from analysis.claims import selection
+
+    truth = scores.accuracies("nas-bench-201", np.arange(15_625))
+    rng = np.random.default_rng(0)
+    positions = np.sort(rng.choice(15_625, 600, replace=False))
+    accuracy = truth[positions, 0]
+
+    def table(score):
+        whole = scores.load("nas-bench-201", "params")
+        return dataclasses.replace(
+            whole, positions=positions, by_seed=score[None], accuracies=truth[positions], complete=False
+        )
+
+    tables = {
+        "good": table(accuracy),
+        "bad": table(-accuracy),
+        "noise": table(rng.random(600)),
+        "noise again": table(rng.random(600)),
+    }
+    monkeypatch.setattr(scores, "held", lambda space: list(tables))
+    monkeypatch.setattr(scores, "load", lambda space, proxy, width=None: tables[proxy])
+
+    def found(proxy, other):
+        return selection.best_proxy_zero_cost(cpu_runs, proxy=proxy, others=[other], draws=100)
+
+    assert found("good", "noise").verdict is Verdict.HOLDS
+    assert found("bad", "noise").verdict is Verdict.DOES_NOT_HOLD
+    assert found("noise", "noise again").verdict is Verdict.UNDECIDED
+    assert "over 600 architectures, a uniform sample" in found("good", "noise").evidence

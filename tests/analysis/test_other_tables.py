@@ -8,7 +8,7 @@ import pytest
 from analysis import published, regression, runs, scores, tables
 from analysis.published import Check
 from analysis.rendering import MeanSd, Table
-from analysis.tables import comparisons, measurements, selection
+from analysis.tables import comparisons, measurements, posteriors, selection
 from benchmarks.store import Store
 from tests.analysis.conftest import record
 
@@ -105,7 +105,7 @@ def test_resampling_shows_the_luck_of_the_draws(loaded: runs.Runs):
     best, worst = space.position((3, 3, 3, 1, 3, 2)), space.position((1,) * 6)
     frame["resampled"] = [[float(best), float(worst)]] * len(frame)
     changed = runs.Runs(frame[frame["space"] == "nas-bench-201"])
-    found = row(selection.resampling(changed, changed.settings[0]), "BaLeNAS-TF (1st)")
+    found = row(posteriors.resampling(changed, changed.settings[0]), "BaLeNAS-TF (1st)")
     assert found[3] == 2 and found[4].mean == pytest.approx((94.3733 + 54.2967) / 2, abs=1e-3) and found[4].sd < 1e-9
     assert found[5] == pytest.approx((94.3733 - 54.2967) / 2**0.5, abs=1e-3) and found[-1] == "6 of 6"
 
@@ -151,25 +151,84 @@ needs_synflow = pytest.mark.skipif(
 
 
 @needs_synflow
-def test_posterior_rows_agree_with_drawing(loaded: runs.Runs):
+@pytest.mark.parametrize(("control", "label"), [(False, "posterior of"), (True, "mean of")])
+def test_posterior_rows_agree_with_drawing(loaded: runs.Runs, control: bool, label: str):
     """The closed form against draws of the same posteriors, scored by the same table."""
     from benchmarks import spaces
 
     setting = loaded.settings[0]
-    table = selection.table_2_posteriors(loaded, setting)
-    found = next(r for r in table.rows if r[0].endswith("synflow") and r[1] == 10)
+    found = next(
+        r
+        for r in posteriors.table_2(loaded, setting).rows
+        if r[0].startswith(label) and r[0].endswith(", synflow") and r[1] == 10
+    )
     synflow, space = scores.load("nas-bench-201", "synflow"), spaces.get("nas-bench-201")
     rng = np.random.default_rng(0)
-    means = []
+    means, within, distinct, own = [], [], [], []
     frame = loaded.of(setting, "balenas-1st")
     for alpha, sigma in zip(frame["alpha"], frame["sigma"], strict=True):
-        draws = np.array(alpha) + np.array(sigma) * rng.normal(size=(2000, 10, 30))
+        spread = np.full(30, np.sqrt(np.mean(np.square(sigma)))) if control else np.array(sigma)
+        draws = np.array(alpha) + spread * rng.normal(size=(4000, 10, 30))
         chosen = np.stack([part.argmax(-1) for part in np.split(draws, 6, axis=-1)], axis=-1)
         positions = np.ravel_multi_index(tuple(np.moveaxis(chosen, -1, 0)), space.choices)
-        best = np.take_along_axis(positions, synflow.by_seed[0][positions].argmax(1)[:, None], 1)[:, 0]
+        by_seed = synflow.by_seed[rng.integers(len(synflow.seeds))]
+        best = np.take_along_axis(positions, by_seed[positions].argmax(1)[:, None], 1)[:, 0]
         means.append(synflow.accuracies[best, 0].mean())
-    if len(synflow.seeds) == 1:
-        assert found[4].mean == pytest.approx(np.mean(means), abs=0.1)
+        within.append(synflow.accuracies[best, 0].std())
+        distinct.append(np.mean([len(set(row)) for row in positions.tolist()]))
+        kept = tuple(int(part.argmax()) for part in np.split(np.array(alpha), 6))
+        own.append((best == space.position(kept)).mean())
+    assert found[3] == len(frame)
+    assert found[4].mean == pytest.approx(np.mean(means), abs=0.1)
+    assert found[7] == pytest.approx(np.std(means, ddof=1), abs=0.2)
+    assert found[8] == pytest.approx(np.sqrt(np.mean(np.square(within))), rel=0.1)
+    assert found[4].sd == pytest.approx(np.hypot(found[7], found[8]))
+    assert found[9].mean == pytest.approx(np.mean(distinct), abs=0.05)
+    assert found[10] == pytest.approx(100 * np.mean(own), abs=1.5)
+
+
+@needs_synflow
+def test_posterior_rows_cover_every_complete_proxy_and_sample_size(loaded: runs.Runs):
+    table = posteriors.table_2(loaded, loaded.settings[0])
+    listed = {(r[0].rpartition(", ")[2], r[1]) for r in table.rows if r[0].startswith("posterior of")}
+    complete = [p for p in scores.held("nas-bench-201") if scores.complete("nas-bench-201", p)]
+    assert listed == {("no proxy", 1)} | {(proxy, n) for proxy in complete for n in scores.DRAWS}
+    assert any(r[0].startswith("parameters of DARTS") for r in table.rows)
+    assert any("whatever networks the tier" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("space", ["nas-bench-201", "nas-bench-1shot1-s2"])
+def test_zero_cost_rows(space: str):
+    """Every shipped proxy at every n; samples say so and carry an interval that holds the row's mean."""
+    table = selection.zero_cost(space)
+    measures = len(table.columns) - 5
+    for proxy, width in scores.held_widths(space):
+        held = scores.load(space, proxy, width)
+        name = f"uniform draws, {proxy}" + (f" at C={width}" if width else "")
+        rows = [r for r in table.rows if r[0] == name]
+        assert [r[1] for r in rows] == list(scores.DRAWS)
+        for r in rows:
+            assert (r[-1] is None) == held.complete
+            if not held.complete:
+                assert f"{len(held.positions):,}" in r[2]
+                ends = [[float(end) for end in part.split(" to ")] for part in r[-1].split(" / ")]
+                means = [cell.mean for cell in r[4:-1]]
+                assert len(ends) == measures
+                assert r[1] > 100 or all(a <= mean <= b for (a, b), mean in zip(ends, means, strict=True))
+    if space == "nas-bench-201":
+        assert str(table.rows[0][4]) == "90.19 ± 0.66"
+        assert str(row(table, "optimum")[4]) == "91.61"
+
+
+def test_correlations_of_samples_have_intervals():
+    from analysis.tables import proxies
+
+    for space in ("nas-bench-201", "nas-bench-1shot1-s1"):
+        table = proxies.correlations(space)
+        for r in table.rows:
+            if r[1] is not None:
+                assert (" to " in r[3]) == (r[2] not in (15_625, 2_685)), r
+                assert r[2] >= 500
 
 
 @needs_synflow
@@ -178,7 +237,7 @@ def test_published_correlations(cell):
     """FreeREA's correlations, at its own initialisation, within the stated margin of ours."""
     if cell.check is not Check.STATISTICAL or cell.row not in scores.held("nas-bench-201"):
         pytest.skip(cell.reason or "not scored yet, or checked exactly")
-    from analysis.zero_cost import correlation
+    from analysis.correlation import correlation
 
     table = scores.load("nas-bench-201", cell.row)
     ours = correlation(table.by_seed[0], table.accuracies[:, 0]).spearman

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.zero_cost import best_of_draws, correlation, selection_probabilities, simulate, small_spread
+from analysis.correlation import correlation
+from analysis.zero_cost import (
+    best_of_draws,
+    expected_distinct,
+    resampled_means,
+    selection_probabilities,
+    simulate,
+    small_spread,
+)
 from benchmarks import ground_truth, proxies
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Mean, Split
@@ -106,6 +114,50 @@ def test_correlation_of_known_values():
     assert (found.spearman, found.kendall, found.n) == (pytest.approx(0.9), pytest.approx(0.8), 5)
     assert correlation([1, 2, 3], [1.0, np.nan, 3.0]).n == 2
     assert correlation([1e-300, 1e300, np.inf], [1.0, 2.0, 3.0]).spearman == pytest.approx(1)
+
+
+def test_intervals_of_correlations_cover():
+    """Samples of 80 from a population of 20,000: about 95 % of the intervals hold its coefficients."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=20_000)
+    y = 0.8 * x + rng.normal(size=len(x))
+    whole = correlation(x, y)
+    samples = [rng.choice(len(x), 80, replace=False) for _ in range(400)]
+    found = [correlation(x[rows], y[rows]) for rows in samples]
+    spearman = np.mean([low < whole.spearman < high for low, high in (c.spearman_interval for c in found)])
+    kendall = np.mean([low < whole.kendall < high for low, high in (c.kendall_interval for c in found)])
+    assert 0.92 < spearman < 0.985 and 0.92 < kendall < 0.985
+    assert correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]).spearman_interval == pytest.approx((1, 1))
+
+
+def test_resampling_by_hand():
+    """Every bootstrap sample is that many copies of each architecture, so its mean is the closed form's."""
+    rng = np.random.default_rng(6)
+    scores = np.array([[1.0, 3.0, 3.0, -np.inf, np.nan, 2.0], [5.0, 1.0, 1.0, 2.0, 2.0, 0.0]])
+    accuracies, weights = rng.random((6, 2)), np.array([1.0, 2.0, 1.0, 3.0, 1.0, 1.0])
+    found = resampled_means(scores, accuracies, [1, 3], rng=np.random.default_rng(7), resamples=50, weights=weights)
+    assert found.shape == (50, 2, 2)
+    counts = np.random.default_rng(7).multinomial(6, np.full(6, 1 / 6), 50)
+    for sample, means in zip(counts, found, strict=True):
+        for draws, mean in zip((1, 3), means, strict=True):
+            assert best_of_draws(scores, accuracies, draws, sample * weights).mean == pytest.approx(tuple(mean))
+
+
+def test_resampling_one_draw_has_the_error_of_a_mean():
+    rng = np.random.default_rng(8)
+    accuracies = rng.normal(size=400)
+    found = resampled_means(rng.random(400), accuracies, [1], rng=rng, resamples=4000)[:, 0, 0]
+    assert found.std() == pytest.approx(accuracies.std() / 20, rel=0.05)
+
+
+def test_expected_distinct():
+    # Two draws of a fair coin differ half of the time; what has no chance is never drawn, what is sure once.
+    assert expected_distinct([0.5, 0.5, 0.0], 2) == pytest.approx(1.5)
+    assert expected_distinct([1.0, 0.0], 500) == pytest.approx(1)
+    rng = np.random.default_rng(9)
+    p = rng.dirichlet(np.ones(30))
+    drawn = [len(set(rng.choice(30, 20, p=p))) for _ in range(4000)]
+    assert expected_distinct(p, 20) == pytest.approx(np.mean(drawn), abs=0.15)
 
 
 @pytest.mark.parametrize(
