@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import conv2d, cross_entropy
 
 from benchmarks.spaces.nas_bench_201 import NASBench201
 from methods.proxies import Probe, initialise, score_together
@@ -90,4 +90,26 @@ def test_speed(benchmark, way, request):
         print(f"\nbatched SynFlow is {times['one by one'] / times['batched']:.1f} times as fast as one by one")
 
 
+@pytest.mark.benchmark(group="SNIP's 3x3 convolution of four networks, C=16, 64 images of 32x32, one thread")
+@pytest.mark.parametrize("way", ["one by one", "grouped", "stacked"])
+def test_what_batching_snip_would_gain(benchmark, way, request):
+    """The kernel of a pass with images: networks side by side in groups, or as more images through shared weights."""
+    torch.set_num_threads(1)
+    networks, channels, size = 4, 16, 32
+    calls, width, batch = {"one by one": (networks, 1, 64), "grouped": (1, networks, 64), "stacked": (1, 1, 256)}[way]
+    images = torch.randn(batch, width * channels, size, size, requires_grad=True)
+    weight = torch.randn(width * channels, channels, 3, 3, requires_grad=True)
+
+    def passes():
+        for _ in range(calls):
+            torch.autograd.grad(conv2d(images, weight, padding=1, groups=width).sum(), [images, weight])
+
+    benchmark.pedantic(passes, rounds=10, warmup_rounds=2)
+    times = request.config.stash.setdefault(KERNELS, {})
+    times[way] = benchmark.stats.stats.min
+    if way != "one by one" and "one by one" in times:
+        print(f"\n{way} convolutions are {times['one by one'] / times[way]:.2f} times as fast as one by one")
+
+
+KERNELS = pytest.StashKey[dict[str, float]]()
 TIMES = pytest.StashKey[dict[str, float]]()
