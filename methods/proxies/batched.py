@@ -11,9 +11,10 @@ adjoint of each operation, written out, and needs none of autograd's memory. For
 SNIP and GraSP are not here because it would not pay. Their pass has 64 images and each network its own batch
 statistics, so one network already fills the convolutions: to build, initialise and copy it takes 8 % of SNIP's time
 and 3 % of GraSP's (five cells, C=16, N=5, 32x32, one thread), the most that sharing a pass could save. Speeds of the
-rest, relative to one network after the other: four networks in one grouped 3x3 convolution, forward and backward, 0.78
-/ 0.88 / 1.01 in the three stages; four times as many images through one shared weight 0.64 / 0.91 / 1.00; GraSP's H g
-by forward over reverse (``torch.func``) 0.28 to 0.57. ``tests/proxies/test_batched.py`` measures the first two again.
+rest, relative to one network after the other, over the three stages and two measurements: four networks in one grouped
+3x3 convolution, forward and backward, 0.68 to 1.01; four times as many images through one shared weight 0.64 to 1.00;
+GraSP's H g by forward over reverse (``torch.func``) 0.28 to 0.57. ``tests/proxies/test_batched.py`` measures the first
+two again.
 """
 
 from __future__ import annotations
