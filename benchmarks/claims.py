@@ -21,9 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock
-
-from benchmarks.files import cannot_write, save
+from benchmarks.files import locked, save
 from benchmarks.spec import RunSpec
 
 BEAT = 10.0
@@ -147,14 +145,14 @@ class Claims:
         def put(claim: Claim) -> None:
             save(path, json.dumps(asdict(claim)).encode())
 
-        with self._locked():
+        with locked(self.folder):
             other = _read(path)
             if other is not None and not other.owner.is_dead and other.token != evict:
                 raise Held(other)
             put(mine)
 
         def report(epoch: int, epochs: int) -> None:
-            with self._locked():
+            with locked(self.folder):
                 now = _read(path)
                 if now is not None and now.token != mine.token:
                     raise Held(now)
@@ -174,24 +172,10 @@ class Claims:
             yield report
         finally:
             released.set()
-            with suppress(OSError), self._locked():
+            with suppress(OSError), locked(self.folder):
                 now = _read(path)
                 if now is not None and now.token == mine.token:
                     path.unlink()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = self.folder / ".lock"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire()
-        except OSError as error:
-            raise cannot_write(path, error) from None
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 @dataclass(frozen=True)
@@ -213,12 +197,13 @@ class Permit:
     @contextmanager
     def given(cls, folder: Path) -> Iterator[Permit]:
         """A permit for the block, under ``folder``. Permits of commands that are gone are swept up."""
-        for path in folder.glob("*.json"):
-            with suppress(OSError, ValueError, TypeError):
-                if Owner(**json.loads(path.read_bytes())).is_dead:
-                    path.unlink()
         permit = cls(folder / f"{secrets.token_hex(8)}.json", Owner.this())
-        save(permit.path, json.dumps(asdict(permit.owner)).encode())
+        with locked(folder):
+            for path in folder.glob("*.json"):
+                with suppress(OSError, ValueError, TypeError):
+                    if Owner(**json.loads(path.read_bytes())).is_dead:
+                        path.unlink()
+            save(permit.path, json.dumps(asdict(permit.owner)).encode())
         try:
             yield permit
         finally:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from benchmarks.errors import UserError
 
@@ -32,6 +36,27 @@ def save(path: Path, data: bytes) -> None:
         write_atomically(path, data)
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder if need be and hold its lock, which the system frees when its holder dies.
+
+    For folders that are only written to under this lock: what is half written there was left by a killed process, and
+    is removed. Raises ``CannotWrite``.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        for temporary in folder.glob(".*.tmp"):
+            temporary.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:

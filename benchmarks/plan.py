@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks import environment, images, spaces, tiers
 from benchmarks.errors import UserError
-from benchmarks.spec import RunSpec, Status
-from benchmarks.store import Store
+from benchmarks.spec import RunRecord, RunSpec, Status
+from benchmarks.store import DamagedFile, Store
 from methods import resolve
 
 
@@ -94,34 +94,52 @@ def make(
 
 
 def is_done(job: Job, store: Store) -> bool:
-    """Whether the store holds the finished run. A damaged file raises ``store.DamagedFile``."""
-    record = store.get(job.spec)
+    """Whether the store holds the finished run. A damaged file holds nothing: the run will be done again."""
+    try:
+        record = store.get(job.spec)
+    except DamagedFile:
+        return False
     return record is not None and record.status is Status.DONE
 
 
-def estimate(jobs: Iterable[Job], store: Store) -> tuple[float, int]:
-    """Seconds of one core that the jobs will take, from earlier runs of this processor in the store.
+@dataclass(frozen=True)
+class Estimate:
+    """What jobs will cost.
 
-    A job is priced at the median of runs of the same method, space and budget, else of the same method and tier on any
-    space.
-
-    Returns:
-        (seconds, how many jobs could not be priced and are left out).
+    Attributes:
+        seconds: of one core, over the jobs that could be priced.
+        elsewhere: how many of these were priced by runs of other processors, for want of runs of this one.
+        unknown: how many jobs could not be priced and are left out.
     """
-    exact: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
-    near: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+
+    seconds: float
+    elsewhere: int
+    unknown: int
+
+
+def estimate(jobs: Iterable[Job], store: Store) -> Estimate:
+    """Price jobs at the median of earlier runs in the store, failed and continued ones left out.
+
+    The first that has examples counts: runs on this processor of the same method, space and budget; on this processor
+    of the same method and tier on any space; then the same two on any processor.
+    """
     here = environment.processor()
-    for record in store.records():
-        if record.status is Status.DONE and record.facts.get("processor") == here and not record.facts.get("resumed"):
-            seconds = float(record.facts["seconds_total"])
-            exact[record.spec.method, record.spec.space, record.spec.budget].append(seconds)
-            near[record.spec.method, record.spec.budget.tier].append(seconds)
-    total, unknown = 0.0, 0
+    prices: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
+    for _, record in store.scan():
+        if isinstance(record, RunRecord) and record.status is Status.DONE and not record.facts.get("resumed"):
+            spec = record.spec
+            for place in {"anywhere", "here"} if record.facts.get("processor") == here else {"anywhere"}:
+                for kind in ((spec.space, spec.budget), (spec.budget.tier,)):
+                    prices[place, spec.method, kind].append(float(record.facts["seconds_total"]))
+    total, elsewhere, unknown = 0.0, 0, 0
     for job in jobs:
         spec = job.spec
-        known = exact.get((spec.method, spec.space, spec.budget)) or near.get((spec.method, spec.budget.tier))
-        if known:
-            total += statistics.median(known)
-        else:
+        kinds: tuple[tuple[object, ...], ...] = ((spec.space, spec.budget), (spec.budget.tier,))
+        keys = [(place, spec.method, kind) for place in ("here", "anywhere") for kind in kinds]
+        key = next((key for key in keys if key in prices), None)
+        if key is None:
             unknown += 1
-    return total, unknown
+        else:
+            total += statistics.median(prices[key])
+            elsewhere += key[0] == "anywhere"
+    return Estimate(total, elsewhere, unknown)

@@ -100,7 +100,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     )
     results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
     if options.dry_run:
-        _print_plan(the_plan, results, jobs, console)
+        _print_plan(the_plan, results, jobs, console, redo=options.redo)
         return 0
     results.open()
     results.remember([job.spec for job in the_plan.jobs])
@@ -122,20 +122,24 @@ def _print_lists(console: Console) -> None:
     console.print("tiers:  ", ", ".join(TIERS), highlight=False)
 
 
-def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console) -> None:
-    missing = [job for job in the_plan.jobs if not plan.is_done(job, results)]
+def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console, *, redo: bool) -> None:
+    missing = the_plan.jobs if redo else [job for job in the_plan.jobs if not plan.is_done(job, results)]
     counts = Counter((job.spec.method, job.spec.space) for job in missing)
-    table = Table("method", "space", "runs missing")
+    table = Table("method", "space", "runs to do")
     for (method, space), n in counts.items():
         table.add_row(method, space, str(n))
     console.print(table)
-    seconds, unknown = plan.estimate(missing, results)
-    text = f"about {seconds / jobs / 60:.1f} minutes on {jobs} process{'es' if jobs > 1 else ''}"
-    if unknown:
-        text += f", without {unknown} runs of which this folder has no earlier example on this processor"
-    console.print(
-        f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done; the rest takes {text}", highlight=False
-    )
+    console.print(f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done", highlight=False)
+    cost = plan.estimate(missing, results)
+    if len(missing) > cost.unknown:
+        minutes = cost.seconds / jobs / 60
+        console.print(
+            f"the rest takes about {minutes:.1f} minutes on {jobs} process{'es' if jobs > 1 else ''}", highlight=False
+        )
+    if cost.elsewhere:
+        console.print(f"{cost.elsewhere} runs are priced by runs of another processor, for want of any of this one")
+    if cost.unknown:
+        console.print(f"{cost.unknown} runs are not in this time: {results.folder} has no earlier run to price them by")
 
 
 def _print_summary(records: Sequence[RunRecord], console: Console) -> None:

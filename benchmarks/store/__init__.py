@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
-from benchmarks.files import cannot_write, save
+from benchmarks.files import cannot_write, locked, save
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 
 SCHEMA_VERSION = 1
@@ -58,7 +58,7 @@ class Store:
         marker = self.folder / _MARKER
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output {self.folder} is a file: name a new folder or an existing results folder")
-        if self.folder.is_dir() and not marker.exists() and any(self.folder.iterdir()):
+        if self.folder.is_dir() and not marker.exists() and not all(map(_is_beginning, self.folder.iterdir())):
             raise UserError(
                 f"output {self.folder} holds files that are not ours: name a new folder or a results folder"
             )
@@ -71,7 +71,8 @@ class Store:
                 f"cannot write to output {self.folder} ({error.strerror}): choose a writable folder"
             ) from None
         if not marker.exists():
-            save(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
+            with locked(self.folder):
+                save(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
         return self
 
     def path(self, spec: RunSpec) -> Path:
@@ -161,8 +162,9 @@ class Store:
         """Keep what a command set out to do, so that ``benchmarks.status`` can tell what is missing."""
         text = "".join(sorted(f"{spec.to_json()}\n" for spec in specs))
         path = self.folder / "plans" / f"{hashlib.sha256(text.encode()).hexdigest()}.jsonl"
-        if not path.exists():
-            save(path, text.encode())
+        with locked(path.parent):
+            if not path.exists():
+                save(path, text.encode())
 
     def planned(self) -> dict[str, RunSpec]:
         """What commands set out to do, by spec hash. A damaged plan is left out: a plan is no result."""
@@ -251,6 +253,11 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
             rows: Sequence[Mapping[str, Value]] = record.rows[-1:] if final else record.rows
             seen.setdefault(record.spec.hash, [keys | dict(row) | tail for row in rows or ({},)])
     return pd.DataFrame([row for rows in seen.values() for row in rows])
+
+
+def _is_beginning(path: Path) -> bool:
+    """Whether a file is what a process leaves that was killed while it made a store."""
+    return path.name == ".lock" or path.match(f".{_MARKER}.*.tmp")
 
 
 def _digest(content: Mapping[str, Any], table: pa.Table) -> str:
