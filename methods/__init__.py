@@ -1,6 +1,7 @@
 """The methods by the names that the command line uses. A new method is one new file and one row here.
 
-A user's own method needs neither: ``--methods mypackage.mymodule:MyMethod``.
+A user's own method needs neither: ``--methods mypackage.mymodule:MyMethod``. Hyper-parameters follow an at sign:
+``--methods zero-cost@proxy=naswot,draws=500 balenas-2nd@samples=4``.
 """
 
 from __future__ import annotations
@@ -44,15 +45,18 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
     """The class and the config that a name stands for.
 
     Args:
-        name: a key of ``METHODS``, or ``package.module:Class`` of a user's own method.
-        settings: hyper-parameters that replace the defaults.
+        name: a key of ``METHODS``, or ``package.module:Class`` of a user's own method; hyper-parameters may follow, as
+            in ``zero-cost@proxy=naswot,draws=500``.
+        settings: hyper-parameters that replace the defaults and those in the name.
 
     Raises:
-        UserError: unknown name, a module that does not import, a class that is no method, an unknown hyper-parameter.
+        UserError: unknown name, a module that does not import, a class that is no method, an unknown hyper-parameter
+            or a value that is none of its kind.
     """
-    entry = METHODS.get(name) or (Entry(name) if ":" in name else None)
+    base, _, inline = name.partition("@")
+    entry = METHODS.get(base) or (Entry(base) if ":" in base else None)
     if entry is None:
-        raise one_of("method", name, [*METHODS, "package.module:Class"])
+        raise one_of("method", base, [*METHODS, "package.module:Class"])
     module_name, _, class_name = entry.target.partition(":")
     try:
         method = getattr(importlib.import_module(module_name), class_name)
@@ -60,8 +64,36 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
         raise UserError(f"cannot load method {name!r} ({error}): is the module on PYTHONPATH?") from None
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise UserError(f"{name!r} is not a subclass of benchmarks.spec.Method: derive it from that class")
-    fields = {f.name for f in dataclasses.fields(method.Config)}
-    chosen = {**entry.settings, **(settings or {})}
-    if unknown := set(chosen) - fields:
-        raise one_of(f"hyper-parameter of {name}", ", ".join(sorted(unknown)), sorted(fields) or ["(it has none)"])
-    return method, method.Config(**chosen)
+    defaults = {f.name: entry.settings.get(f.name, f.default) for f in dataclasses.fields(method.Config)}
+    chosen = {**_inline(inline), **(settings or {})}
+    if unknown := set(chosen) - set(defaults):
+        raise one_of(f"hyper-parameter of {base}", ", ".join(sorted(unknown)), sorted(defaults) or ["(it has none)"])
+    typed = {
+        key: _typed(key, value, defaults[key]) if isinstance(value, str) else value for key, value in chosen.items()
+    }
+    return method, method.Config(**{**entry.settings, **typed})
+
+
+def _inline(text: str) -> dict[str, str]:
+    """``proxy=naswot,draws=500`` as a mapping."""
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    if wrong := [key for key, equals, value in pairs if not (key and equals and value)]:
+        raise UserError(
+            f"hyper-parameter {wrong[0]!r} has no value: write for example zero-cost@proxy=naswot,draws=500"
+        )
+    return {key: value for key, _, value in pairs}
+
+
+def _typed(key: str, text: str, default: object) -> object:
+    """Text as a value of the default's type."""
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise UserError(f"{key}={text} is neither true nor false")
+        return text.lower() == "true"
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            kind = "whole number" if isinstance(default, int) else "number"
+            raise UserError(f"{key}={text} is no {kind}: write for example {key}={default}") from None
+    return text

@@ -83,6 +83,35 @@ def test_fixed_noise_draws_around_darts(posterior):
             build("fixed-noise-tf-1st", darts, sigma=sigma)
 
 
+def test_hyper_parameters_in_a_name():
+    method, config = resolve("zero-cost@proxy=naswot,draws=500")
+    assert (method, config) == (resolve("zero-cost")[0], SelectionConfig("naswot", 500, 64))
+    assert resolve("fixed-noise-tf-1st@sigma=0.25")[1].sigma == 0.25
+    assert resolve("darts-2nd@track_running_stats=true")[1].track_running_stats is True
+    assert resolve("darts-2nd@beta1=0.9")[1].order == 2
+    assert resolve("methods.zero_cost:ZeroCost@draws=7")[1].draws == 7
+    assert resolve("zero-cost@draws=7", {"draws": 9})[1].draws == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("zero-cots@draws=3", "unknown method 'zero-cots'"),
+        ("zero-cost@darws=3", "unknown hyper-parameter of zero-cost 'darws': choose from batch_size, draws, proxy"),
+        ("zero-cost@draws=many", "draws=many is no whole number"),
+        ("zero-cost@draws=1.5", "draws=1.5 is no whole number"),
+        ("zero-cost@draws", "hyper-parameter 'draws' has no value"),
+        ("fixed-noise-tf-1st@sigma=x", "sigma=x is no number"),
+        ("darts-1st@track_running_stats=3", "neither true nor false"),
+        ("random@draws=3", "it has none"),
+    ],
+)
+def test_mistakes_in_a_name_are_one_line(name, said):
+    with pytest.raises(UserError, match=r"^[^\n]+$") as caught:
+        resolve(name)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("draws", [10, 50, 500])
 def test_every_sample_size_is_a_setting(draws):
     method = build("zero-cost", draws=draws, proxy="none")
