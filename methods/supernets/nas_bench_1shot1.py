@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from benchmarks.spaces import NASBench1Shot1
 from methods.supernets.choice import CONV1, CONV3, POOL, ChoiceCell
-from methods.supernets.supernet import StackedBatchNorm, Supernet, compiles, default_convolution
+from methods.supernets.supernet import AffineBatchNorm, Supernet, compiles, default_convolution
 
 
 class NASBench1Shot1Supernet(Supernet):
@@ -57,7 +57,7 @@ class NASBench1Shot1Supernet(Supernet):
     def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
         """See ``Supernet``. Operation weights are ordered as ``space.groups``."""
         paths = Paths(self.space, weights, active)
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        x = self.stem(self.laid_out(images))
         for number, cell in enumerate(self.cells):
             if number and number % self.cells_per_stage == 0:
                 x = functional.max_pool2d(x, 2)
@@ -168,20 +168,6 @@ def weighted_sum(weights: Sequence[Tensor | float | None], terms: Mapping[int, T
         term = term if isinstance(weight, float) else weight * term
         total = term if total is None else total + term
     return total
-
-
-class AffineBatchNorm(StackedBatchNorm):
-    """A batch norm with scale and shift, over stacked channels."""
-
-    def __init__(self, channels: int, *, track: bool) -> None:
-        super().__init__(channels, track=track)
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Normalise ``[B, channels, H, W]``; ``rows`` says which of the stacked channels x holds."""
-        weight, bias = (self.weight, self.bias) if rows is None else (self.weight[rows], self.bias[rows])
-        return self.scaled(x, weight, bias, rows)
 
 
 class ConvNormReLU(nn.Module):

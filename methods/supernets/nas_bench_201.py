@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from benchmarks.spaces.nas_bench_201 import EDGES, NODES, OPERATIONS
 from methods.supernets.source import Source
-from methods.supernets.supernet import Supernet, batch_norm
+from methods.supernets.supernet import AffineBatchNorm, Supernet
 
 
 class NASBench201Supernet(Supernet):
@@ -38,21 +38,23 @@ class NASBench201Supernet(Supernet):
 
     def __init__(self, *, channels: int, cells_per_stage: int, classes: int, track: bool) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), batch_norm(channels, track=track))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, channels, 3, padding=1, bias=False), AffineBatchNorm(channels, track=track)
+        )
         self.blocks = nn.ModuleList()
         for stage in range(3):
             if stage:
                 self.blocks.append(Reduction(channels, 2 * channels, track=track))
                 channels *= 2
             self.blocks.extend(Cell(channels, track=track) for _ in range(cells_per_stage))
-        self.norm = batch_norm(channels, track=track)
+        self.norm = AffineBatchNorm(channels, track=track)
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
         """See ``Supernet``. Operation weights are ordered edge by edge, ``EDGES`` x ``OPERATIONS``."""
         mixture = weights.reshape(len(EDGES), len(OPERATIONS))
         mask = torch.ones(mixture.shape, dtype=torch.bool) if active is None else torch.tensor(active).view_as(mixture)
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        x = self.stem(self.laid_out(images))
         for block in self.blocks:
             x = block(x, mixture, mask) if isinstance(block, Cell) else block(x)
         return cast(Tensor, self.classifier(functional.relu(self.norm(x)).mean((2, 3))))
@@ -80,9 +82,9 @@ class Reduction(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, track: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False)
-        self.first_norm = batch_norm(channels_out, track=track)
+        self.first_norm = AffineBatchNorm(channels_out, track=track)
         self.second = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.second_norm = batch_norm(channels_out, track=track)
+        self.second_norm = AffineBatchNorm(channels_out, track=track)
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

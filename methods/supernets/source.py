@@ -4,9 +4,9 @@ To its k-th target a source x gives, with operation weights q and r = relu(x),
 
     q_skip x  +  q_pool pool(x)  +  q_3x3 BN(W3 * r)  +  q_1x1 BN(W1 r)
 
-The last term needs no convolution of its own: over the batch, W1 r has mean W1 m and variance diag(W1 S W1'), where m
-and S are the mean and covariance of r's channels. So with alpha = q_1x1 / sqrt(variance + eps) it is a matrix product
-with diag(alpha) W1, minus alpha W1 m: C x C statistics instead of a pass over W1 r.
+In ``mix.py`` the last term needs no convolution of its own: over the batch, W1 r has mean W1 m and variance
+diag(W1 S W1'), where m and S are the mean and covariance of r's channels. So with alpha = q_1x1 / sqrt(variance + eps)
+it is a matrix product with diag(alpha) W1, minus alpha W1 m: C x C statistics instead of a pass over W1 r.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.supernets import twice
 from methods.supernets.mix import CONV1, CONV3, POOL, SKIP, Mix
-from methods.supernets.supernet import EPS, StackedBatchNorm, compiles, default_convolution
+from methods.supernets.supernet import StackedBatchNorm, compiles, default_convolution
 
 
 class Source(nn.Module):
@@ -72,42 +73,30 @@ class Source(nn.Module):
             terms[target] = term if before is None else before + term
 
         r = functional.relu(x) if bool(active[:, [CONV1, CONV3]].any()) else x
-        if chosen := _rows(active[:, CONV3], self.channels):
-            z = functional.conv2d(r, chosen.take(self.conv3), padding=1)
-            scale = mixture[chosen.targets, CONV3].repeat_interleave(self.channels)
-            y = self.norm3.scaled(z, scale, torch.zeros_like(scale), chosen.rows)
-            for target, part in zip(chosen.targets, y.split(self.channels, dim=1), strict=True):
-                add(target, part)
-        if chosen := _rows(active[:, CONV1], self.channels):
-            y = self._folded(r, chosen, mixture)
-            for target, part in zip(chosen.targets, y.split(self.channels, dim=1), strict=True):
-                add(target, part)
-        if bool(active[:, POOL].any()):
-            pooled = functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-            for target in range(self.targets):
-                if active[target, POOL]:
-                    add(target, mixture[target, POOL] * pooled)
-        for target in range(self.targets):
-            if active[target, SKIP]:
-                add(target, mixture[target, SKIP] * x)
+        stacks = ((CONV3, self.conv3, self.norm3), (CONV1, self.conv1[:, :, None, None], self.norm1))
+        for operation, weight, norm in stacks:
+            if chosen := _rows(active[:, operation], self.channels):
+                z = functional.conv2d(r, chosen.take(weight), padding="same")
+                scale = mixture[chosen.targets, operation].repeat_interleave(self.channels)
+                y = norm.scaled(z, scale, None, chosen.rows)
+                for target, part in zip(chosen.targets, y.split(self.channels, dim=1), strict=True):
+                    add(target, part)
+        if operations := [o for o in (POOL, SKIP) if active[:, o].any()]:
+            inputs = [x if operation == SKIP else self._pooled(x) for operation in operations]
+            targets = active[:, operations].any(1).nonzero().flatten().tolist()
+            matrix = mixture[targets][:, operations] * active[targets][:, operations].to(mixture)
+            # One product for all targets, in the layout that the activations have.
+            there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.fast else ((0, 1, 2, 3),) * 2
+            stacked = torch.stack([y.permute(there) for y in inputs])
+            weighed = (matrix @ stacked.flatten(1)).unflatten(1, stacked.shape[1:])
+            for target, term in zip(targets, weighed, strict=True):
+                add(target, term.permute(back))
         return tuple(torch.zeros_like(x) if term is None else term for term in terms)
 
-    def _folded(self, r: Tensor, chosen: Chosen, mixture: Tensor) -> Tensor:
-        """The weighted, normalised 1x1 convolutions of the chosen targets, ``[B, C * chosen, H, W]``."""
-        flat = r.permute(0, 2, 3, 1).reshape(-1, self.channels)
-        n = len(flat)
-        weight = chosen.take(self.conv1)
-        if self.norm1.uses_batch:
-            m = flat.mean(0)
-            centred = flat - m
-            mean, var = weight @ m, ((weight @ (centred.T @ centred / n)) * weight).sum(1)
-            self.norm1.observe(mean, var, n, chosen.rows)
-        else:
-            mean, var = self.norm1.running(chosen.rows)
-        alpha = mixture[chosen.targets, CONV1].repeat_interleave(self.channels) * (var + EPS).rsqrt()
-        y = torch.addmm(-alpha * mean, flat, (alpha[:, None] * weight).T)
-        batch, _, height, width = r.shape
-        return y.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    def _pooled(self, x: Tensor) -> Tensor:
+        if not self.fast and compiles(x):
+            return twice.average_pool(x)
+        return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 class Chosen(NamedTuple):

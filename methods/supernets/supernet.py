@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from methods.supernets import twice
 
 EPS = 1e-5
 """Added to the variance in every batch norm (PyTorch's default)."""
@@ -27,21 +29,32 @@ class Supernet(nn.Module, ABC):
     fast = True
     """Whether single-pass kernels may replace the plain composition. They are differentiable once."""
 
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Images channels last, which is faster except for second derivatives: it slows those of pooling and ReLU."""
+        return images.contiguous(memory_format=torch.channels_last if self.fast else torch.contiguous_format)
+
     @abstractmethod
     def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
         """See the class."""
 
+    def twice_differentiable(self) -> AbstractContextManager[None]:
+        """Inside the block the forward pass has a second derivative, at the same numbers to rounding."""
+        return self._switched_off("fast")
+
+    def unobserved(self) -> AbstractContextManager[None]:
+        """Inside the block forward passes leave running statistics alone, as measurements must."""
+        return self._switched_off("observing")
+
     @contextmanager
-    def twice_differentiable(self) -> Iterator[None]:
-        """Inside the block the forward pass is a composition of torch's operations: same numbers, any derivative."""
-        before = {module: module.fast for module in self.modules() if hasattr(module, "fast")}
+    def _switched_off(self, switch: str) -> Iterator[None]:
+        modules = [module for module in self.modules() if getattr(module, switch, False)]
         try:
-            for module in before:
-                module.fast = False  # type: ignore[assignment]
+            for module in modules:
+                setattr(module, switch, False)
             yield
         finally:
-            for module, fast in before.items():
-                module.fast = fast
+            for module in modules:
+                setattr(module, switch, True)
 
 
 class StackedBatchNorm(nn.Module):
@@ -52,6 +65,8 @@ class StackedBatchNorm(nn.Module):
         track: keep running statistics, and use them in eval mode; else batch statistics always.
     """
 
+    fast = True
+    observing = True
     running_mean: Tensor | None
     running_var: Tensor | None
 
@@ -74,7 +89,7 @@ class StackedBatchNorm(nn.Module):
             n: values per channel.
             rows: which channels were observed; None for all.
         """
-        if not self.training or self.running_mean is None or self.running_var is None:
+        if not (self.training and self.observing) or self.running_mean is None or self.running_var is None:
             return
         where: Tensor | slice = slice(None) if rows is None else rows
         with torch.no_grad():
@@ -87,25 +102,37 @@ class StackedBatchNorm(nn.Module):
         where: Tensor | slice = slice(None) if rows is None else rows
         return self.running_mean[where], self.running_var[where]
 
-    def scaled(self, x: Tensor, scale: Tensor, shift: Tensor, rows: Tensor | None = None) -> Tensor:
+    def scaled(self, x: Tensor, scale: Tensor, shift: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """Normalise ``x [B, channels, H, W]``, then multiply by ``scale`` and add ``shift``, both ``[channels]``."""
         if self.uses_batch:
-            if self.training and self.running_mean is not None:
+            if self.training and self.observing and self.running_mean is not None:
                 var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
                 self.observe(mean, var, x.numel() // x.shape[1], rows)
+            if not self.fast and compiles(x):
+                y = twice.batch_norm(x, scale, EPS)
+                return y if shift is None else y + shift[:, None, None]
             return functional.batch_norm(x, None, None, scale, shift, True, MOMENTUM, EPS)
         mean, var = self.running(rows)
         return functional.batch_norm(x, mean, var, scale, shift, False, MOMENTUM, EPS)
 
 
+class AffineBatchNorm(StackedBatchNorm):
+    """A batch norm with scale and shift."""
+
+    def __init__(self, channels: int, *, track: bool) -> None:
+        super().__init__(channels, track=track)
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Normalise ``[B, channels, H, W]``; ``rows`` says which of the stacked channels x holds."""
+        weight, bias = (self.weight, self.bias) if rows is None else (self.weight[rows], self.bias[rows])
+        return self.scaled(x, weight, bias, rows)
+
+
 def default_convolution(channels_in: int, channels_out: int, kernel: int) -> Tensor:
     """Initial weights of a convolution of its own, by PyTorch's default law, ``[out, in, kernel, kernel]``."""
     return nn.Conv2d(channels_in, channels_out, kernel, bias=False).weight.detach()
-
-
-def batch_norm(channels: int, *, track: bool) -> nn.BatchNorm2d:
-    """An affine batch norm, with running statistics or without."""
-    return nn.BatchNorm2d(channels, eps=EPS, momentum=MOMENTUM, track_running_stats=track)
 
 
 def compiles(x: Tensor) -> bool:

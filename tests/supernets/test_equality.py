@@ -222,3 +222,16 @@ def test_kernels_refuse_a_second_derivative() -> None:
     loss = functional.cross_entropy(fused(images, p), labels)
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(loss, p, create_graph=True)
+
+
+@EVERY
+def test_unobserved_passes_leave_running_statistics_alone(space: SearchSpace) -> None:
+    fused, _ = both(space, track=True)
+    before = {name: value.clone() for name, value in fused.named_buffers()}
+    with fused.unobserved():
+        first = fused(batch()[0], weights(space))
+        with fused.twice_differentiable():
+            torch.testing.assert_close(fused(batch()[0], weights(space)), first, **TOLERANCE)
+    assert before and all(torch.equal(value, before[name]) for name, value in fused.named_buffers())
+    torch.testing.assert_close(fused(batch()[0], weights(space)), first, **TOLERANCE)
+    assert not all(torch.equal(value, before[name]) for name, value in fused.named_buffers())
