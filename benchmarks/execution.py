@@ -126,16 +126,10 @@ class _Command:
 
     def work_through(self, tasks: list[Task]) -> None:
         """Pass after pass until nothing is left, or the permit is withdrawn."""
-        todo = []
-        for task in tasks:
-            if _unsettled(task, self.settings) is None:
-                self.take(task, self.work(task))  # only to be read: no process need be started
-            else:
-                todo.append(task)
-        fruitless = 0
+        todo, fruitless = tasks, 0
         while (todo or self.held) and not self.permit.is_withdrawn:
             dead, before = [], len(self.records)
-            for task, outcome in self.workers.map(self.work, todo or self.wait()):
+            for task, outcome in self.workers.map(self.work, self.unsettled(todo or self.wait())):
                 if outcome is None:
                     dead.append(task)
                 else:
@@ -144,6 +138,14 @@ class _Command:
             fruitless = fruitless + 1 if todo and len(self.records) == before else 0
             if fruitless == 3:
                 raise UserError("worker processes die before they begin anything: try --jobs 1 to see why")
+
+    def unsettled(self, tasks: list[Task]) -> list[Task]:
+        """The tasks with something to do. The others are only to be read, for which no process need be started."""
+        left = [task for task in tasks if _unsettled(task, self.settings) is not None]
+        for task in tasks:
+            if task not in left:
+                self.take(task, self.work(task))
+        return left
 
     def take(self, task: Task, outcome: Outcome) -> None:
         """Note what became of a task."""
@@ -181,10 +183,10 @@ class _Command:
             text = f"waiting for {len(self.held)} chains held by {', '.join(sorted(owners))} (Ctrl-C leaves them to it)"
             self.console.print(text, highlight=False)
         while not self.permit.is_withdrawn:
-            free = {task: freed for task in self.held if (freed := self.freed(task)) is not None}
-            if free:
-                self.held = [task for task in self.held if task not in free]
-                return list(free.values())
+            looks = [(task, self.freed(task)) for task in self.held]
+            if any(freed for _, freed in looks):
+                self.held = [task for task, freed in looks if freed is None]
+                return [freed for _, freed in looks if freed is not None]
             time.sleep(POLL)
         return []
 

@@ -57,6 +57,9 @@ class Processes(Workers):
         from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
+        tasks = list(tasks)
+        if not tasks:
+            return
         executor = get_reusable_executor(max_workers=self.jobs, timeout=60, initializer=begin_process)
         yield from _collect(executor, work, tasks, BrokenProcessPool)
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,3 +102,40 @@ class SlowConfig(WalkConfig):
 
 class Slow(Walk):
     Config = SlowConfig
+
+
+@dataclass(frozen=True)
+class KillingConfig(WalkConfig):
+    fault: str = "kill"
+
+
+class Killing(Walk):
+    """Takes its process with it, as the kernel does to what uses too much memory."""
+
+    Config = KillingConfig
+
+
+class Heavy(Walk):
+    """Has a state of two megabytes."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"ballast": torch.zeros(500_000)}
+
+
+class Gated(Slow):
+    """Waits, before its first epoch, for the file that the environment variable GATE names."""
+
+    def train_epoch(self, epoch: int) -> Trace:
+        while not Path(os.environ["GATE"]).exists():
+            time.sleep(0.01)
+        return super().train_epoch(epoch)
+
+
+class KilledOnce(Slow):
+    """Kills its process at the third epoch, unless the file that the environment variable GATE names is there."""
+
+    def train_epoch(self, epoch: int) -> Trace:
+        if epoch == 3 and not (gate := Path(os.environ["GATE"])).exists():
+            gate.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train_epoch(epoch)
