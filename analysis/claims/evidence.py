@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import published, regression, scores
+from analysis import published, regression, small_spreads
 from analysis.claims import in_print
 from analysis.claims.finding import Verdict
 from analysis.runs import Runs
-from analysis.zero_cost import small_spread
 
 _SPACE = "nas-bench-201"
 
@@ -102,15 +101,10 @@ def table_2_steps(runs: Runs) -> Evidence:
 
 def small_spread_of(runs: Runs, *, draws: int) -> Evidence:  # noqa: ARG001
     """Probability that 4 runs of zero-cost NAS spread as little as printed, jointly over the data sets."""
-    if "synflow" not in scores.held(_SPACE) or not (table := scores.load(_SPACE, "synflow")).complete:
+    by_ddof = [small_spreads.of_row("Table 2", f"Zero-cost NAS ({draws})", draws, ddof) for ddof in (0, 1)]
+    found = [spread.jointly for spread in by_ddof if spread is not None]
+    if not found:
         return Evidence(None, "needs SynFlow scores of the whole space, which are not held")
-    row = published.find("Table 2").row(f"Zero-cost NAS ({draws})")
-    found = [
-        small_spread(
-            table.by_seed, table.accuracies, draws, [c.sd or 0 for c in row.cells], ddof=d, rng=np.random.default_rng(0)
-        ).jointly
-        for d in (0, 1)
-    ]
     text = " and ".join(
         f"{p.estimate:.1e} (95 % interval {p.low:.1e} to {p.high:.1e}) at ddof {d}" for d, p in enumerate(found)
     )

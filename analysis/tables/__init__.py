@@ -20,6 +20,8 @@ def build(runs: Runs) -> Iterator[Table]:
             table = make(runs, setting)
             if table is not None:
                 yield table
+    if (spreads := selection.small_spreads()) is not None:
+        yield spreads
     yield selection.table_3()
     yield from comparisons.build(runs)
     for make in (measurements.cost, measurements.hessian):

@@ -220,6 +220,20 @@ def test_zero_cost_rows(space: str):
         assert str(row(table, "optimum")[4]) == "91.61"
 
 
+@needs_synflow
+def test_small_spreads_of_every_printed_row():
+    table = selection.small_spreads()
+    assert [r[:3] for r in table.rows][-1] == ("Zero-cost NAS, Table 1", 100, 1)
+    joint = {(r[0], r[2]): float(r[6]) for r in table.rows}
+    assert len(joint) == 8
+    for (label, ddof), p in joint.items():
+        # A divisor of 3 makes sds larger, hence small ones rarer; only two rows are implausible.
+        assert p <= joint[label, 0] and (p < 0.01) == ("(50)" in label or "(100)" in label), (label, ddof)
+    for r in table.rows:
+        low, high = map(float, r[7].split(" to "))
+        assert low <= float(r[6]) <= high and all(float(p) >= float(r[6]) for p in r[3:6])
+
+
 def test_correlations_of_samples_have_intervals():
     from analysis.tables import proxies
 
