@@ -24,6 +24,12 @@ LABELS = ("CIFAR-10 test", "CIFAR-100 test", "ImageNet16-120 test")
 DRAWS = (10, 50, 100, 500)
 """Sample sizes n: those of Table 2, and one beyond."""
 
+PROXIES = (
+    "synflow", "log-synflow", "snip", "grasp", "grad-norm", "fisher", "jacob-cov", "naswot", "ntk", "linear-regions",
+    "zen", "params", "flops",
+)  # fmt: skip
+"""Every proxy of the suite (``methods.proxies``, which analysis does not import), in the order of tables."""
+
 Floats = NDArray[np.float64]
 
 
@@ -67,16 +73,20 @@ def held(space: str) -> list[str]:
 
 def held_widths(space: str) -> list[tuple[str, int | None]]:
     """Every shipped score table of a space: proxy, and channels of the first stage where not the usual ones."""
-    order = ("synflow", "log-synflow", "snip", "grasp")
+    order = {proxy: place for place, proxy in enumerate(PROXIES)}
     found = []
     for stem in proxies.available():
         name, _, rest = stem.partition(".")
         proxy, _, width = rest.partition(".c")
         if name == space:
             found.append((proxy, int(width) if width else None))
-    return sorted(
-        found, key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0], pair[1] or 0)
-    )
+    return sorted(found, key=lambda pair: (order.get(pair[0], len(order)), pair[0], pair[1] or 0))
+
+
+def not_done(space: str) -> str:
+    """A sentence that names the proxies of which no scores of the space are shipped."""
+    missing = [proxy for proxy in PROXIES if proxy not in held(space)]
+    return f"Not done on {space}: {', '.join(missing) or 'none, every proxy is'}."
 
 
 @cache

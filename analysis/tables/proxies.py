@@ -47,7 +47,7 @@ def correlations(space: str) -> Table | None:
         "Scores that are no finite number rank last. Accuracies are means of the benchmark's trainings; no run of a "
         "search is involved.",
         (
-            "Proxies that are not listed are not done.",
+            scores.not_done(space),
             PUBLISHED if space == SPACE else NOT_PUBLISHED,
             INTERVALS,
         ),

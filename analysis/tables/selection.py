@@ -75,7 +75,7 @@ def zero_cost(space: str) -> Table | None:
         tuple(rows),
         "Accuracy in %. Expectations over uniform draws of encodings with replacement, with the sd of a single run; no "
         "run of a search is involved.",
-        (SAMPLED, "Proxies that are not listed are not done."),
+        (SAMPLED, scores.not_done(space)),
     )
 
 

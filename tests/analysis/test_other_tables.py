@@ -220,6 +220,15 @@ def test_zero_cost_rows(space: str):
         assert str(row(table, "optimum")[4]) == "91.61"
 
 
+def test_what_is_not_done_is_listed(monkeypatch: pytest.MonkeyPatch):
+    from methods.proxies import PROXIES
+
+    assert set(scores.PROXIES) == set(PROXIES)
+    monkeypatch.setattr(scores, "held", lambda space: [p for p in PROXIES if p not in ("ntk", "zen")])
+    assert scores.not_done("nas-bench-201") == "Not done on nas-bench-201: ntk, zen."
+    assert scores.not_done("nas-bench-201") in selection.zero_cost("nas-bench-201").notes
+
+
 @needs_synflow
 def test_small_spreads_of_every_printed_row():
     table = selection.small_spreads()
