@@ -83,7 +83,7 @@ class Claim:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     epoch: int = 0
     epochs: int = 0
-    since: float = field(default_factory=time.time)
+    since: float = field(default_factory=lambda: time.time())
 
 
 class Held(Exception):

@@ -65,23 +65,6 @@ def test_a_done_run_is_not_done_again(tmp_path: Path) -> None:
     assert execute(job(), where).facts["seconds_total"] == first.facts["seconds_total"]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip"])
-def test_a_damaged_checkpoint_is_moved_aside(tmp_path: Path, damage: str) -> None:
-    whole = execute(job(), settings(tmp_path / "whole"))
-    where = settings(tmp_path / "again")
-    execute(job(fault="raise", at=3), where)
-    failing = job(fault="raise", at=3)
-    path = tmp_path / "again" / "checkpoints" / f"{failing.spec.hash}.pt"
-    data = bytearray(path.read_bytes())
-    if damage == "flip":
-        data[len(data) // 2] ^= 1
-    path.write_bytes(data[: len(data) // 2] if damage == "truncate" else data)
-    record = execute(failing, where)
-    assert not record.facts["resumed"]
-    assert (tmp_path / "again" / "damaged" / path.name).exists()
-    assert without_seconds(record)[:3] == without_seconds(whole)[:3]
-
-
 @pytest.mark.parametrize(
     ("fault", "status", "message"),
     [
