@@ -72,11 +72,12 @@ def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], metho
 def _best_proxy(
     populations: Sequence[tuple[str, np.ndarray | None]], proxy: str, others: Sequence[str], draws: int
 ) -> Finding:
-    tables = {}
-    for name in (proxy, *others):
-        if name not in scores.held(SPACE):
-            return Finding(Verdict.UNDECIDED, f"not run: no {name} scores are held")
-        tables[name] = scores.load(SPACE, name)
+    held = scores.held(SPACE)
+    missing = [name for name in (proxy, *others) if name not in held]
+    others = [name for name in others if name in held]
+    if proxy in missing or not others:
+        return Finding(Verdict.UNDECIDED, f"not run: no {missing[0]} scores are held")
+    tables = {name: scores.load(SPACE, name) for name in (proxy, *others)}
     shared = tables[proxy].positions
     for table in tables.values():
         shared = np.intersect1d(shared, table.positions)
@@ -96,11 +97,13 @@ def _best_proxy(
         ends = {name: np.percentile(resampled[proxy] - resampled[name], [2.5, 97.5], axis=0) for name in others}
         low, high = ({name: end[i] for name, end in ends.items()} for i in (0, 1))
     verdict = _of_gains(low.values(), high.values())
+    if missing and verdict is Verdict.HOLDS:
+        verdict = Verdict.UNDECIDED
     effect = "; ".join(f"{name} {' / '.join(f'{value:.2f}' for value in mean)}" for name, mean in means.items())
     leads = "; ".join(
         f"ahead of {name} by {_points(gain)}" + (f" (at least {_points(low[name])})" if sampled else "")
         for name, gain in gains.items()
-    )
+    ) + "".join(f"; not run: {name}" for name in missing)
     size = f"{len(shared):,} architectures" + (", a uniform sample; bootstrap over it" if sampled else "")
     return Finding(
         verdict, f"{_columns()} at n = {draws} over {size}: {effect}; {leads}", len(shared), setting=populations[0][0]

@@ -227,10 +227,15 @@ def test_best_proxy_on_a_sample_needs_an_interval(monkeypatch, cpu_runs: runs.Ru
     monkeypatch.setattr(scores, "held", lambda space: list(tables))
     monkeypatch.setattr(scores, "load", lambda space, proxy, width=None: tables[proxy])
 
-    def found(proxy, other):
-        return selection.best_proxy_zero_cost(cpu_runs, proxy=proxy, others=[other], draws=100)
+    def found(proxy, *others):
+        return selection.best_proxy_zero_cost(cpu_runs, proxy=proxy, others=others, draws=100)
 
     assert found("good", "noise").verdict is Verdict.HOLDS
     assert found("bad", "noise").verdict is Verdict.DOES_NOT_HOLD
     assert found("noise", "noise again").verdict is Verdict.UNDECIDED
     assert "over 600 architectures, a uniform sample" in found("good", "noise").evidence
+    # A rival that is not scored can still win, but not save a proxy that has lost.
+    assert found("good", "noise", "absent").verdict is Verdict.UNDECIDED
+    assert found("bad", "noise", "absent").verdict is Verdict.DOES_NOT_HOLD
+    assert found("bad", "noise", "absent").evidence.endswith("; not run: absent")
+    assert found("good", "absent").evidence.startswith("not run: no absent")
