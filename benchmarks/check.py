@@ -11,7 +11,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -137,10 +137,29 @@ def measuring_changes_nothing(make: Make) -> None:
 
 
 def _modes(method: Method) -> list[tuple[bool, ...]]:
-    modules = [value for value in vars(method).values() if isinstance(value, torch.nn.Module)]
     return [
-        (*(m.training for m in module.modules()), *(p.requires_grad for p in module.parameters())) for module in modules
+        (*(m.training for m in module.modules()), *(p.requires_grad for p in module.parameters()))
+        for module in _modules(method)
     ]
+
+
+def _modules(method: Method) -> Iterator[torch.nn.Module]:
+    """The method's own modules, also those in containers and in objects of its own."""
+    seen: set[int] = set()
+    left = [value for name, value in vars(method).items() if name not in ("problem", "config")]
+    while left:
+        value = left.pop()
+        if id(value) in seen or isinstance(value, type):
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.nn.Module):
+            yield value
+        elif isinstance(value, Mapping):
+            left += value.values()
+        elif isinstance(value, list | tuple | set):
+            left += value
+        else:
+            left += getattr(value, "__dict__", {}).values()
 
 
 def leaves_global_randomness_alone(make: Make) -> None:

@@ -15,6 +15,9 @@ from typing import Any, ClassVar, TypeVar
 
 from benchmarks.errors import UserError
 
+CONNECT = 30
+"""Seconds to wait for a scheduler's answer."""
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -88,7 +91,7 @@ class Cluster(Workers):
         except ImportError:
             raise UserError("--dask-scheduler needs dask: pip install 'balenas-bench[cluster]'") from None
         try:
-            self.client = Client(address, timeout=10, set_as_default=False)
+            self.client = Client(address, timeout=CONNECT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(

@@ -128,7 +128,7 @@ def test_a_hostile_checkpoint_runs_no_code(tmp_path: Path, form: str, capsys: py
     proof, buffer, spec = tmp_path / "proof", io.BytesIO(), job().spec
     content = {"spec": spec.hash, "rows": "[]", "state": Hostile(proof)}
     if form == "pickle":
-        buffer.write(pickle.dumps(content))
+        buffer.write(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, buffer, _use_new_zipfile_serialization=form == "zip")
         torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)

@@ -1,0 +1,165 @@
+"""The contract's checks find what they are for, one broken method each; a user's method keeps it on every space."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import check, spaces
+from benchmarks.spec import Method, Trace
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+IN_PROCESS = [c for c in check.CHECKS if c is not check.never_touches_ground_truth]
+
+
+class Sound(Method):
+    """Trains a small network for five epochs and keeps the contract. The broken ones below differ in one thing."""
+
+    epochs = 5
+
+    def __init__(self, problem: Any, config: Any) -> None:
+        super().__init__(problem, config)
+        with problem.seeds.scope("network"):
+            network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+        self.inside = SimpleNamespace(networks=[network])  # where a check has to look for it
+
+    @property
+    def network(self) -> torch.nn.Module:
+        return self.inside.networks[0]
+
+    def train_epoch(self, epoch: int) -> Trace:
+        x = torch.randn(8, 3, generator=self.problem.seeds.generator("x", epoch))
+        loss = self.network(x).square().sum() + self.network[0](x).square().mean()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter -= 0.01 * parameter.grad
+                parameter.grad = None
+        return {"loss": float(loss.detach())}
+
+    def measure(self, epoch: int) -> Trace:
+        self.network.eval()
+        with torch.no_grad():
+            value = float(self.network(torch.ones(1, 3)).sum())
+        self.network.train()
+        return {"value": value}
+
+    def architecture(self) -> Any:
+        weights = self.network[0].weight.detach().flatten().repeat(9)[: self.problem.space.parameters]
+        return self.problem.space.discretise(weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": {key: value.clone() for key, value in self.network.state_dict().items()}}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.network.load_state_dict(state["network"])
+
+
+class StaysInEval(Sound):
+    def measure(self, epoch: int) -> Trace:
+        trace = super().measure(epoch)
+        self.network.eval()
+        return trace
+
+
+class FreezesWeights(Sound):
+    def measure(self, epoch: int) -> Trace:
+        self.network.requires_grad_(False)
+        trace = super().measure(epoch)
+        self.network[1].requires_grad_(True)
+        return trace
+
+
+class MeasuresInTrainMode(Sound):
+    """Moves the running statistics."""
+
+    def measure(self, epoch: int) -> Trace:
+        self.network(torch.arange(6.0).reshape(2, 3))
+        return super().measure(epoch)
+
+
+class ForgetsRunningStatistics(Sound):
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": dict(super().state_dict()["network"])}
+
+    def load_state_dict(self, state: Any) -> None:
+        kept = {key: value for key, value in state["network"].items() if "running" not in key}
+        self.network.load_state_dict(kept, strict=False)
+
+
+class DrawsFromTorch(Sound):
+    def train_epoch(self, epoch: int) -> Trace:
+        torch.rand(1)
+        return super().train_epoch(epoch)
+
+
+class DrawsFromNumpy(Sound):
+    def train_epoch(self, epoch: int) -> Trace:
+        np.random.rand()  # noqa: NPY002
+        return super().train_epoch(epoch)
+
+
+class DrawsFromPython(Sound):
+    def train_epoch(self, epoch: int) -> Trace:
+        random.random()
+        return super().train_epoch(epoch)
+
+
+class SeedsTorch(Sound):
+    def train_epoch(self, epoch: int) -> Trace:
+        torch.manual_seed(0)
+        return super().train_epoch(epoch)
+
+
+class Undecided(Sound):
+    """Answers another architecture each time it is asked."""
+
+    asked = 0
+
+    def architecture(self) -> Any:
+        self.asked += 1
+        return self.problem.space.sample(np.random.default_rng(self.asked))
+
+
+def make(method: type[Method], space: str = "nas-bench-201") -> check.Make:
+    return check.Make(f"tests.harness.test_check:{method.__name__}", space)
+
+
+@pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
+def test_a_sound_method_passes(checked: Any) -> None:
+    checked(make(Sound))
+
+
+@pytest.mark.parametrize(
+    ("method", "checked", "named"),
+    [
+        (StaysInEval, check.measuring_changes_nothing, "in another mode"),
+        (FreezesWeights, check.measuring_changes_nothing, "in another mode"),
+        (MeasuresInTrainMode, check.measuring_changes_nothing, "changes the state"),
+        (ForgetsRunningStatistics, check.continues_bit_for_bit, "ends elsewhere"),
+        (DrawsFromTorch, check.leaves_global_randomness_alone, "global random generator moved"),
+        (DrawsFromNumpy, check.leaves_global_randomness_alone, "global random generator moved"),
+        (DrawsFromPython, check.leaves_global_randomness_alone, "global random generator moved"),
+        (SeedsTorch, check.leaves_global_randomness_alone, "global random generator moved"),
+        (Undecided, check.picks_valid_architectures, "another answer when called again"),
+    ],
+)
+def test_a_broken_method_is_found(method: type[Method], checked: Any, named: str) -> None:
+    with pytest.raises(check.Broken, match=named) as error:
+        checked(make(method))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+@pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
+def test_the_example_keeps_the_contract_on_every_space(
+    checked: Any, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    checked(check.Make("successive_halving:Halving", space))
