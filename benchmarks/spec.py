@@ -106,6 +106,21 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """How the supernet's arithmetic is done. None of it is meant to change a result, but all of it changes bits.
+
+    Attributes:
+        device: ``cpu`` or ``cuda`` (this process's GPU).
+        precision: ``float32``, or ``bfloat16`` for forward and backward passes under autocast.
+        compile: whether torch compiles the supernet. The first step takes minutes; for long runs on a GPU.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """One run, completely. Two runs with equal hashes give the same bits on the same machine.
 
@@ -118,6 +133,7 @@ class RunSpec:
         images: SHA-256 of the image set.
         upstream: hash of the run whose final state this one starts from, if the method has an upstream.
         numerics: ``NUMERICS_VERSION`` of the code.
+        compute: device and precision.
     """
 
     method: str
@@ -128,16 +144,21 @@ class RunSpec:
     images: str
     upstream: str | None = None
     numerics: int = NUMERICS_VERSION
+    compute: Compute = Compute()
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no white space."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no white space. ``compute`` came later and is left out where it is default."""
+        fields = dataclasses.asdict(self)
+        if self.compute == Compute():
+            del fields["compute"]
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> RunSpec:
         """Inverse of ``to_json``."""
         fields = json.loads(text)
-        return cls(**{**fields, "budget": Budget(**fields["budget"])})
+        nested = {"budget": Budget(**fields["budget"]), "compute": Compute(**fields.get("compute", {}))}
+        return cls(**{**fields, **nested})
 
     @property
     def hash(self) -> str:
@@ -160,6 +181,7 @@ class SearchProblem:
         budget: the tier's numbers.
         seeds: named random streams.
         upstream: final trace row of the run that the method builds on (``Method.upstream``), if it has one.
+        compute: where and how to compute; a method may keep to the CPU.
     """
 
     space: SearchSpace
@@ -167,6 +189,7 @@ class SearchProblem:
     budget: Budget
     seeds: Seeds
     upstream: Mapping[str, Value] | None = None
+    compute: Compute = Compute()
 
 
 @dataclass(frozen=True)

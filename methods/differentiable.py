@@ -83,6 +83,7 @@ class DifferentiableSearch(Method):
                 classes=len(problem.images.classes),
                 track_running_stats=config.track_running_stats,
             )
+        self.supernet.compute_by(problem.compute)
         start = torch.randn(space.parameters, generator=problem.seeds.generator("alpha")) * ALPHA_SCALE
         self.optimizer = self.build_optimizer(start)
         self.sgd = torch.optim.SGD(
@@ -114,9 +115,7 @@ class DifferentiableSearch(Method):
 
     def train_epoch(self, epoch: int) -> Trace:
         """One pass over the training split."""
-        budget = self.problem.budget
-        cosine = (1 + math.cos(math.pi * (epoch - 1) / budget.epochs)) / 2
-        self.sgd.param_groups[0]["lr"] = budget.weight_lr_min + (budget.weight_lr - budget.weight_lr_min) * cosine
+        self.anneal(epoch)
         noise = self.problem.seeds.generator("posterior", epoch)
         totals: defaultdict[str, float] = defaultdict(float)
         steps = 0
@@ -128,6 +127,12 @@ class DifferentiableSearch(Method):
                 totals["weight_step_loss"] += self.weight_step(train, noise)
             steps += 1
         return {name: total / steps for name, total in totals.items()}
+
+    def anneal(self, epoch: int) -> None:
+        """Set the weights' learning rate of an epoch, by a cosine."""
+        budget = self.problem.budget
+        cosine = (1 + math.cos(math.pi * (epoch - 1) / budget.epochs)) / 2
+        self.sgd.param_groups[0]["lr"] = budget.weight_lr_min + (budget.weight_lr - budget.weight_lr_min) * cosine
 
     def architecture_step(self, train: Batch, valid: Batch, noise: torch.Generator) -> float:
         """Step on the validation batch. Returns the gradient's norm, averaged over the samples."""
@@ -173,12 +178,12 @@ class DifferentiableSearch(Method):
 
     def batches(self, split: Literal["train", "valid"], epoch: int) -> Iterator[Batch]:
         """The epoch's augmented minibatches; the order is the same for all methods at a seed."""
-        images, budget = self.problem.images, self.problem.budget
+        images, budget, device = self.problem.images, self.problem.budget, self.problem.compute.device
         return starmap(
             Batch,
             epoch_batches(
-                images.train_images if split == "train" else images.valid_images,
-                images.train_labels if split == "train" else images.valid_labels,
+                (images.train_images if split == "train" else images.valid_images).to(device),
+                (images.train_labels if split == "train" else images.valid_labels).to(device),
                 batch_size=budget.batch_size,
                 generator=self.problem.seeds.generator(f"{split} batches", epoch),
                 augmentation=Augmentation(padding=budget.padding, flip=budget.flip),

@@ -110,14 +110,22 @@ def _mixed_finite_difference(
     vector: list[Tensor],
 ) -> Tensor:
     """Central difference of dL/d alpha along ``vector``: (g(w + eps v) - g(w - eps v)) / (2 eps)."""
-    eps: Tensor = RADIUS / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
+    if supernet.networks:  # a step for each of the stacked networks
+        lengths = torch.stack([torch.linalg.vector_norm(v.flatten(1), dim=1) for v in vector])
+        eps = RADIUS / torch.linalg.vector_norm(lengths, dim=0)
+    else:
+        eps = RADIUS / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
 
     def slope(sign: float) -> Tensor:
         with torch.no_grad():
-            moved = {n: w + sign * eps * v for n, w, v in zip(names, weights, vector, strict=True)}
+            moved = {
+                n: w + sign * eps.view(*eps.shape, *[1] * (w.ndim - eps.ndim)) * v
+                for n, w, v in zip(names, weights, vector, strict=True)
+            }
         return _gradient_in_alpha(supernet, relax, alpha, batch, moved)
 
-    return (slope(1.0) - slope(-1.0)) / (2 * eps)
+    mixed: Tensor = (slope(1.0) - slope(-1.0)) / (2 * eps[..., None].to(alpha.device))
+    return mixed
 
 
 def _mixed_exact(supernet: Supernet, relax: Relaxation, alpha: Tensor, batch: Batch, vector: list[Tensor]) -> Tensor:
@@ -145,6 +153,8 @@ def _loss(
     """Mean cross-entropy, with other weights than the supernet's own if given."""
     arguments = (batch.images, operation_weights)
     logits = functional_call(supernet, weights, arguments) if weights else supernet(*arguments)
+    if supernet.networks:  # the sum of their losses, each of which depends on its own parameters only
+        return functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten()) * supernet.networks
     return functional.cross_entropy(logits, batch.labels)
 
 

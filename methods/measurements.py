@@ -45,7 +45,8 @@ class Probes:
         images, budget = problem.images, problem.budget
 
         def take(split_images: Tensor, labels: Tensor, n: int) -> Batch:
-            return Batch(*probe(split_images, labels, n, mean=images.mean, std=images.std))
+            found = probe(split_images, labels, n, mean=images.mean, std=images.std)
+            return Batch(*(part.to(problem.compute.device) for part in found))
 
         return cls(
             take(images.train_images, images.train_labels, budget.probe_images),

@@ -45,7 +45,7 @@ class Smooth(Supernet):
         self.first = nn.Parameter(normal(3, 12, 48, seed=5) / 5)
         self.second = nn.Parameter(normal(4, 4, 12, seed=6) / 2)
 
-    def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
+    def logits(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None) -> Tensor:
         p, q = weights.split(SIZES)
         hidden = torch.tanh(torch.einsum("o,oij,bj->bi", p, self.first, images.flatten(1)))
         return 2 * torch.einsum("o,oij,bj->bi", q, self.second, hidden)

@@ -14,6 +14,7 @@ Between stages images are halved by 2x2 max pooling without padding, as in NAS-B
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import cast
 
 import torch
@@ -54,7 +55,7 @@ class NASBench1Shot1Supernet(Supernet):
         self.head_norm = AffineBatchNorm(width, track=track)
         self.classifier = nn.Linear(width, classes)
 
-    def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
+    def logits(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None) -> Tensor:
         """See ``Supernet``. Operation weights are ordered as ``space.groups``."""
         paths = Paths(self.space, weights, active)
         x = self.stem(self.laid_out(images))
@@ -79,13 +80,13 @@ class Paths:
 
     def __init__(self, space: NASBench1Shot1, weights: Tensor, active: Sequence[bool] | None) -> None:
         parts = dict(zip((g.name for g in space.groups), weights.split(space.sizes), strict=True))
-        marks = torch.ones(len(weights), dtype=torch.bool) if active is None else torch.tensor(active)
-        on = dict(zip((g.name for g in space.groups), marks.split(space.sizes), strict=True))
+        marks = iter([True] * weights.numel() if active is None else active)
+        on = {group.name: list(islice(marks, group.size)) for group in space.groups}
 
         def take(name: str, size: int) -> list[Tensor | float | None]:
             if name not in parts:
                 return [1.0] * size
-            return [w if a else None for w, a in zip(parts[name].unbind(), on[name].tolist(), strict=True)]
+            return [w if a else None for w, a in zip(parts[name].unbind(), on[name], strict=True)]
 
         nodes = range(1, space.choice_nodes + 1)
         self.operations = [take(f"operation of node {i}", 3) for i in nodes]

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -50,10 +49,11 @@ class NASBench201Supernet(Supernet):
         self.norm = AffineBatchNorm(channels, track=track)
         self.classifier = nn.Linear(channels, classes)
 
-    def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
+    def logits(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None) -> Tensor:
         """See ``Supernet``. Operation weights are ordered edge by edge, ``EDGES`` x ``OPERATIONS``."""
         mixture = weights.reshape(len(EDGES), len(OPERATIONS))
-        mask = torch.ones(mixture.shape, dtype=torch.bool) if active is None else torch.tensor(active).view_as(mixture)
+        marks = [True] * weights.numel() if active is None else active
+        mask = [marks[start : start + len(OPERATIONS)] for start in range(0, len(marks), len(OPERATIONS))]
         x = self.stem(self.laid_out(images))
         for block in self.blocks:
             x = block(x, mixture, mask) if isinstance(block, Cell) else block(x)
@@ -68,11 +68,11 @@ class Cell(nn.Module):
         self.sources = nn.ModuleList(Source(channels, NODES - 1 - s, track=track) for s in range(NODES - 1))
         self.out_edges = [[i for i, (a, _) in enumerate(EDGES) if a == s] for s in range(NODES - 1)]
 
-    def forward(self, x: Tensor, mixture: Tensor, active: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mixture: Tensor, active: Sequence[Sequence[bool]]) -> Tensor:
         """``[B, C, H, W]`` kept; ``mixture`` and ``active`` are ``[edges, operations]``."""
         sums: tuple[Tensor, ...] = ()  # what earlier sources gave to the nodes that are not complete yet
         for source, edges in zip(self.sources, self.out_edges, strict=True):
-            x, *sums = source(x, sums, mixture[edges], active[edges])
+            x, *sums = source(x, sums, mixture[edges], [active[edge] for edge in edges])
         return x
 
 

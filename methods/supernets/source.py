@@ -11,6 +11,7 @@ it is a matrix product with diag(alpha) W1, minus alpha W1 m: C x C statistics i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -20,6 +21,8 @@ from torch.nn import functional
 from methods.supernets import twice
 from methods.supernets.mix import CONV1, CONV3, POOL, SKIP, Mix
 from methods.supernets.supernet import StackedBatchNorm, compiles, default_convolution
+
+Marks = Sequence[Sequence[bool]]
 
 
 class Source(nn.Module):
@@ -43,19 +46,19 @@ class Source(nn.Module):
         self.norm1 = StackedBatchNorm(targets * channels, track=track)
         self.norm3 = StackedBatchNorm(targets * channels, track=track)
 
-    def forward(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Marks) -> tuple[Tensor, ...]:
         """Add this source to its targets.
 
         Args:
             x: the source, ``[B, C, H, W]``, channels last.
             sums: what earlier sources gave to each target, same shape as x; () if this is the first.
             mixture: operation weights, ``[targets, operations]``.
-            active: which of them to compute, bool ``[targets, operations]``.
+            active: which of them to compute, ``[targets][operations]``.
 
         Returns:
             The targets' sums, this source's part included.
         """
-        if not (self.fast and self.norm1.uses_batch and bool(active[:, SKIP:].all()) and compiles(x)):
+        if not (self.fast and self.norm1.uses_batch and all(all(marks[SKIP:]) for marks in active) and compiles(x)):
             return self._plain(x, sums, mixture, active)
         x, *others = (t.contiguous(memory_format=torch.channels_last) for t in (x, *sums))
         found = Mix.apply(x, self.conv1, self.conv3, mixture, *others)  # type: ignore[no-untyped-call]
@@ -65,26 +68,27 @@ class Source(nn.Module):
         self.norm3.observe(mean3, var3, n)
         return tuple(targets)
 
-    def _plain(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Tensor) -> tuple[Tensor, ...]:
+    def _plain(self, x: Tensor, sums: tuple[Tensor, ...], mixture: Tensor, active: Marks) -> tuple[Tensor, ...]:
         terms: list[Tensor | None] = list(sums) if sums else [None] * self.targets
 
         def add(target: int, term: Tensor) -> None:
             before = terms[target]
             terms[target] = term if before is None else before + term
 
-        r = functional.relu(x) if bool(active[:, [CONV1, CONV3]].any()) else x
+        r = functional.relu(x) if any(marks[CONV1] or marks[CONV3] for marks in active) else x
         stacks = ((CONV3, self.conv3, self.norm3), (CONV1, self.conv1[:, :, None, None], self.norm1))
         for operation, weight, norm in stacks:
-            if chosen := _rows(active[:, operation], self.channels):
+            if chosen := _rows([marks[operation] for marks in active], self.channels):
                 z = functional.conv2d(r, chosen.take(weight), padding="same")
                 scale = mixture[chosen.targets, operation].repeat_interleave(self.channels)
                 y = norm.scaled(z, scale, None, chosen.rows)
                 for target, part in zip(chosen.targets, y.split(self.channels, dim=1), strict=True):
                     add(target, part)
-        if operations := [o for o in (POOL, SKIP) if active[:, o].any()]:
+        if operations := [o for o in (POOL, SKIP) if any(marks[o] for marks in active)]:
             inputs = [x if operation == SKIP else self._pooled(x) for operation in operations]
-            targets = active[:, operations].any(1).nonzero().flatten().tolist()
-            matrix = mixture[targets][:, operations] * active[targets][:, operations].to(mixture)
+            targets = [t for t, marks in enumerate(active) if any(marks[o] for o in operations)]
+            kept = [[float(active[t][o]) for o in operations] for t in targets]
+            matrix = mixture[targets][:, operations] * mixture.new_tensor(kept)
             # One product for all targets, in the layout that the activations have.
             there, back = ((0, 2, 3, 1), (0, 3, 1, 2)) if self.fast else ((0, 1, 2, 3),) * 2
             stacked = torch.stack([y.permute(there) for y in inputs])
@@ -110,9 +114,9 @@ class Chosen(NamedTuple):
         return stacked if self.rows is None else stacked[self.rows]
 
 
-def _rows(active: Tensor, channels: int) -> Chosen | None:
-    """Targets marked in ``active [targets]``; None if there are none."""
-    targets = active.nonzero().flatten().tolist()
+def _rows(active: Sequence[bool], channels: int) -> Chosen | None:
+    """Targets marked in ``active``; None if there are none."""
+    targets = [target for target, mark in enumerate(active) if mark]
     if not targets:
         return None
     if len(targets) == len(active):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.spec import Compute
 from methods.supernets import twice
 
 EPS = 1e-5
@@ -28,14 +29,36 @@ class Supernet(nn.Module, ABC):
 
     fast = True
     """Whether single-pass kernels may replace the plain composition. They are differentiable once."""
+    networks = 0
+    """How many networks of the space this holds, if it has them stacked along a leading dimension."""
+    autocasts = False
+    """Whether forward passes run under autocast to bfloat16; second derivatives never do."""
+    compiled: Callable[..., Tensor] | None = None
+    """``logits`` as torch.compile made it, for passes that are differentiated once."""
+
+    def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
+        """See the class. Operation weights may be on another device than the images."""
+        weights = weights.to(images.device)
+        if not self.fast:
+            return self.logits(images, weights, active)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocasts):
+            return (self.compiled or self.logits)(images, weights, active).to(weights.dtype)
+
+    @abstractmethod
+    def logits(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None) -> Tensor:
+        """What ``forward`` computes, the space's part."""
+
+    def compute_by(self, compute: Compute) -> None:
+        """Move to the device, and compute in the precision and by the compiler that are asked for."""
+        self.to(compute.device)
+        self.autocasts = compute.precision == "bfloat16"
+        self.compiled = torch.compile(self.logits) if compute.compile else None
 
     def laid_out(self, images: Tensor) -> Tensor:
         """Images channels last, which is faster except for second derivatives: it slows those of pooling and ReLU."""
+        if in_transform():
+            return images  # functorch knows no such layout
         return images.contiguous(memory_format=torch.channels_last if self.fast else torch.contiguous_format)
-
-    @abstractmethod
-    def forward(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None = None) -> Tensor:
-        """See the class."""
 
     def twice_differentiable(self) -> AbstractContextManager[None]:
         """Inside the block the forward pass has a second derivative, at the same numbers to rounding."""
@@ -135,6 +158,17 @@ def default_convolution(channels_in: int, channels_out: int, kernel: int) -> Ten
     return nn.Conv2d(channels_in, channels_out, kernel, bias=False).weight.detach()
 
 
+def in_transform() -> bool:
+    """Whether a functorch transform (vmap) is tracing."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 def compiles(x: Tensor) -> bool:
-    """Whether compiled loops can work on x: on the CPU, and no functorch transform is tracing (no memory to read)."""
-    return x.device.type == "cpu" and torch._C._functorch.maybe_current_level() is None
+    """Whether compiled loops can work on x: they read its memory, on the CPU, in single or double precision."""
+    return not (
+        x.device.type != "cpu"
+        or torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+        or x.dtype not in (torch.float32, torch.float64)
+        or in_transform()
+    )
