@@ -147,7 +147,7 @@ def test_balenas_against_darts(benchmark, order: str) -> None:
 
 
 def search_step(name: str) -> Step:
-    budget = replace(tiers.budget("smoke", "nas-bench-201"), channels=8, batch_size=64)
+    budget = replace(tiers.budget("smoke", "nas-bench-201"), channels=16, batch_size=64)
     method_class, config = resolve(name)
     seeds = Seeds(0, "nas-bench-201", "digits", name)
     split = images.search_split(images.load("digits"), train=64, valid=64, size=16, generator=seeds.generator("split"))
@@ -163,31 +163,43 @@ def search_step(name: str) -> Step:
 
 
 PEAK = """
-import resource, sys, torch
+import sys, threading, time, psutil, torch
 sys.path[:0] = {path!r}
 from tests.supernets.test_speed import *
 torch.set_num_threads(1)
 step = {step}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step()  # compiles, and allocates what later steps use again
+used, done, seen = psutil.Process().memory_info, False, []
+def watch():
+    while not done:
+        seen.append(used().rss)
+        time.sleep(0.001)
+thread = threading.Thread(target=watch)
+thread.start()
 step(); step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+done = True
+thread.join()
+print(max(seen) - {base})
 """
 
 
-def peak(step: str) -> int:
-    """KB that two steps add to the peak memory of a fresh process."""
-    code = PEAK.format(path=[p for p in sys.path if p], step=step)
+def peak(step: str, base: int = 0) -> int:
+    """Bytes resident at the height of a step in a fresh process, less ``base``."""
+    code = PEAK.format(path=[p for p in sys.path if p], step=step, base=base)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
 @pytest.mark.benchmark(group="peak memory")
 def test_memory(benchmark) -> None:
-    space, channels, cells, size = SIZES["nas-bench-201 C=16 N=1 32x32"]
-    make = f"step_of(networks({space!r}, {channels}, {cells})[{{}}], {space!r}, {size}, idle={{}}, channels_last={{}})"
-    fused, plain = peak(make.format(0, True, True)), peak(make.format(1, False, False))
-    benchmark.pedantic(lambda: None, rounds=1)
-    print(f"\n{fused / 1024:.0f} MB fused, {fused / plain:.2f} of the textbook's")
+    base = peak("lambda: None")
+    for name in ("nas-bench-201 C=16 N=1 32x32", "nas-bench-1shot1-s3 C=16 9 cells 32x32"):
+        space, channels, cells, size = SIZES[name]
+        made = f"networks({space!r}, {channels}, {cells})"
+        fused = peak(f"step_of({made}[0], {space!r}, {size}, idle=True)", base)
+        plain = peak(f"step_of({made}[1], {space!r}, {size}, idle=False, channels_last=False)", base)
+        print(f"\n{name}: {fused / 2**20:.0f} MiB fused, {fused / plain:.2f} of the textbook's")
     for order in ("1st", "2nd"):
-        darts, balenas = (peak(f"search_step('{m}-{order}')") for m in ("darts", "balenas"))
+        darts, balenas = (peak(f"search_step('{m}-{order}')", base) for m in ("darts", "balenas"))
         print(f"{order} order: a BaLeNAS step needs {balenas / darts:.2f} of a DARTS step's memory")
+    benchmark.pedantic(lambda: None, rounds=1)
