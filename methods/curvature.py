@@ -9,6 +9,10 @@ That needs fewer Hessian-vector products than there are parameters: the columns 
 architecture, keep every group's sum, and an operation that is never computed (``none``) has no curvature. Four of five
 directions an edge remain on NAS-Bench-201, 25 of 35 on NAS-Bench-1Shot1's space 3.
 
+ReLU and max pooling have kinks, which no derivative sees: differences of gradients over steps of 1e-6 and more take in
+pixels that cross one, and can be far from the Hessian. Over the posterior's spread (sigma near 1) all the more so:
+where Eq. 2 or Eq. 19 disagrees with what is measured, the kinks are part of the reason.
+
 Products go by double backward, one after the other: a vectorised pass over all of them costs more on a CPU (its tensors
 leave the cache) and as many times the memory, and cannot trace channels-last pooling.
 """

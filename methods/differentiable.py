@@ -54,7 +54,8 @@ class SearchConfig:
             left-over code).
         hessian_vector: second order only: ``finite-difference`` as in the paper, or ``exact`` by double backward.
         track_running_stats: whether the supernet's batch norm keeps running statistics. Searching uses batch
-            statistics either way.
+            statistics either way; every forward pass of a step moves the running ones, as in the public code, and
+            measurements do not.
     """
 
     order: Literal[1, 2] = 1

@@ -24,7 +24,11 @@ class VAdamConfig(PosteriorConfig):
 
 
 class VAdam(Posterior):
-    """Draws use the uncorrected s, the step the bias-corrected one, as in the authors' implementation."""
+    """Draws use the uncorrected s, the step the bias-corrected one, as in the authors' implementation.
+
+    s starts at (prec_init - delta)/N, so the correction overshoots where ``prec_init`` exceeds delta: the first steps
+    are too small by up to sqrt(1 - beta2) then, and right where the two are equal, as by default.
+    """
 
     def __init__(self, start: Tensor, config: VAdamConfig) -> None:
         super().__init__(start, config)

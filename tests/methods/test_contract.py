@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import check, spaces
-from benchmarks.spec import Method
+from benchmarks.spec import Diverged, Method
 from methods import METHODS, resolve
+from methods.optimizers import POSTERIORS
 
 FEW_DRAWS = {name: {"draws": 4} for name in METHODS if hasattr(resolve(name)[1], "draws")}
 """Scoring a hundred networks says no more about the contract than scoring four."""
@@ -23,6 +25,22 @@ IN_PROCESS = [c for c in check.CHECKS if c is not check.never_touches_ground_tru
 @pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
 def test_contract(checked, method: str, space: str) -> None:
     checked(check.Make(method, space, settings=FEW_DRAWS.get(method, {})))
+
+
+@pytest.mark.parametrize("optimizer", POSTERIORS)
+def test_contract_of_every_posterior(optimizer: str) -> None:
+    made = check.Make("balenas-1st", "nas-bench-201", settings={"optimizer": optimizer})
+    check.continues_bit_for_bit(made)
+
+
+@pytest.mark.parametrize("space", spaces.SPACES)
+def test_a_loss_that_is_not_finite_ends_a_real_search(space: str) -> None:
+    usual = check.Make("balenas-1st", space)(0)
+    budget = replace(usual.problem.budget, weight_lr=1e30)
+    made = type(usual)(replace(usual.problem, budget=budget), usual.config)
+    with pytest.raises(Diverged, match="not finite"):
+        for epoch in range(1, made.epochs + 1):
+            made.train_epoch(epoch)
 
 
 @pytest.mark.parametrize("method", METHODS)

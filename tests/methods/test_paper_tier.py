@@ -1,4 +1,4 @@
-"""The paper's full size takes real steps on a CPU, within 8 GB. Run by `tox -e slow`."""
+"""The two tiers on CIFAR-10 take real steps on a CPU, the paper's full size within 8 GB. Run by `tox -e slow`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from methods import METHODS, resolve
 SEARCHES = [name for name in METHODS if name.startswith(("darts", "balenas-1", "balenas-2"))]
 
 
-def two_steps(method: str, space: str) -> None:
+def two_steps(tier: str, method: str, space: str) -> None:
     """Two minibatches of noise in place of CIFAR-10, everything else as the tier says."""
-    budget = tiers.budget("paper", space)
+    budget = tiers.budget(tier, space)
     n = 2 * budget.batch_size
-    budget = replace(budget, train_images=n, valid_images=n, epochs=1, hessian_every=0, probe_images=budget.batch_size)
+    budget = replace(budget, train_images=n, valid_images=n, epochs=1, hessian_every=0, probe_images=64)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (2 * n, 3, 32, 32), dtype=torch.uint8, generator=generator)
     labels = torch.arange(2 * n) % 10
     image_set = ImageSet("noise", noise, labels, tuple("0123456789"), "noise", "0" * 64)
     seeds = Seeds(0, space, "noise", method)
-    split = images.search_split(image_set, train=n, valid=n, size=32, generator=seeds.generator("split"))
+    split = images.search_split(image_set, train=n, valid=n, size=budget.image_size, generator=seeds.generator("split"))
     method_class, config = resolve(method)
     search = method_class(SearchProblem(spaces.get(space), split, budget, seeds), config)
     before = search.optimizer.mean.clone()
@@ -41,11 +41,12 @@ def two_steps(method: str, space: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("space", spaces.SPACES)
 @pytest.mark.parametrize("method", SEARCHES)
-def test_two_steps_at_full_size(method: str, space: str) -> None:
+@pytest.mark.parametrize("tier", ["cpu", "paper"])
+def test_two_steps(tier: str, method: str, space: str) -> None:
     code = (
         f"import sys, resource, torch; sys.path[:0] = {[p for p in sys.path if p]!r}\n"
         "from tests.methods.test_paper_tier import two_steps; torch.set_num_threads(1)\n"
-        f"two_steps({method!r}, {space!r})\n"
+        f"two_steps({tier!r}, {method!r}, {space!r})\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

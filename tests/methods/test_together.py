@@ -17,10 +17,11 @@ from methods.differentiable import DifferentiableSearch
 from methods.gradients import Batch
 from methods.together import train_epoch
 
+USUAL = Compute()
 SPACES = pytest.mark.parametrize("space", ["nas-bench-201", "nas-bench-1shot1-s3"])
 
 
-def search(method: str, space: str, seed: int, *, compute: Compute = Compute(), **settings) -> DifferentiableSearch:
+def search(method: str, space: str, seed: int, *, compute: Compute = USUAL, **settings) -> DifferentiableSearch:
     """In double precision, so that sums in another order differ by next to nothing."""
     budget = replace(
         tiers.budget("smoke", space),
