@@ -122,6 +122,7 @@ class _Command:
         self.held: list[Task] = []
         self.fault = ""
         self.work = partial(_run_chain, settings=settings, permit=permit)
+        self.awaited: set[str] = set()
         self.touches: dict[str, tuple[int | None, float]] = {}
 
     def work_through(self, tasks: list[Task]) -> None:
@@ -179,9 +180,10 @@ class _Command:
     def wait(self) -> list[Task]:
         """Wait until runs of other commands are free: ended, given up, or their owners dead. Returns their tasks."""
         owners = {str(c.owner) for task in self.held if (c := self.claims.get(task.jobs[0].spec))}
-        if owners:
+        if owners - self.awaited:
             text = f"waiting for {len(self.held)} chains held by {', '.join(sorted(owners))} (Ctrl-C leaves them to it)"
             self.console.print(text, highlight=False)
+        self.awaited |= owners
         while not self.permit.is_withdrawn:
             looks = [(task, self.freed(task)) for task in self.held]
             if any(freed for _, freed in looks):
