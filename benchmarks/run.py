@@ -110,7 +110,10 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         workers = Cluster(options.dask_scheduler)
         data_dir, tables = (path and path.absolute() for path in (data_dir, tables))
     settings = Settings(results, data_dir, tables, options.checkpoint_every, options.time_limit, options.redo)
-    records = execution.run(the_plan, settings, workers=workers, console=console)
+    try:
+        records = execution.run(the_plan, settings, workers=workers, console=console)
+    finally:
+        workers.close()
     _print_summary(records, console)
     console.print(f"results in {results.folder}; next: python -m analysis.make_tables --results {results.folder}")
     return 0 if all(record.status is Status.DONE for record in records) else 1

@@ -35,6 +35,9 @@ class Workers(ABC):
     def kill(self) -> None:  # noqa: B027 - nothing to kill by default
         """Give up what is running."""
 
+    def close(self) -> None:  # noqa: B027 - nothing to close by default
+        """Let go of what is needed no more."""
+
 
 class Here(Workers):
     """This process, one task after the other."""
@@ -112,6 +115,10 @@ class Cluster(Workers):
     def kill(self) -> None:
         """Take back what has not begun."""
         self._executor.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self.client.close()
 
 
 def _collect(

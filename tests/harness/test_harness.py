@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import harness, plan, spaces
 from benchmarks.errors import UserError
@@ -57,6 +58,26 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert record.facts["resumed"]
     assert without_seconds(record) == without_seconds(whole)
     assert not list((tmp_path / "again" / "checkpoints").iterdir())
+
+
+def test_checkpoints_come_at_the_cadence_asked_for(tmp_path: Path) -> None:
+    where = settings(tmp_path, checkpoint_every=2)
+    failing = job(fault="raise", at=4)
+    assert execute(failing, where).status is Status.ERROR
+    record = execute(failing, where)
+    assert record.facts["resumed"]
+    log = where.store.log(failing.spec).read_text()
+    assert "continues after epoch 2" in log  # although epoch 3 was searched
+    assert log.count("epoch 3/5") == 2 and log.count("epoch 2/5") == 1
+
+
+def test_a_run_takes_one_thread(tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    try:
+        execute(job(), settings(tmp_path))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_done_run_is_not_done_again(tmp_path: Path) -> None:
