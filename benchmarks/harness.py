@@ -185,7 +185,7 @@ def _problem(
         generator=seeds.generator("split"),
     )
     facts |= {"images_provenance": image_set.provenance, "images_sha256": image_set.sha256}
-    return SearchProblem(spaces.get(spec.space), split, budget, seeds, upstream)
+    return SearchProblem(spaces.get(spec.space), split, budget, seeds, upstream, spec.compute)
 
 
 def _upstream_row(job: Job, store: Store) -> dict[str, Value] | None:
@@ -208,6 +208,11 @@ def _with_ground_truth(spec: RunSpec, settings: Settings, rows: list[Trace], fac
         regrets = {f"regret_{name}": value for name, value in table.regrets(architecture).items()}
         out.append(row | dict(table.accuracies(architecture)) | regrets)
     return out
+
+
+def _to_this_gpu(storage: Any, location: str) -> Any:
+    """What lay on a GPU comes to the one of this process, which may have another number; the rest stays."""
+    return storage.cuda() if location.startswith("cuda") else storage
 
 
 class Checkpoint:
@@ -248,7 +253,7 @@ class Checkpoint:
         data = self.path.read_bytes()
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             raise ValueError("it does not match its checksum")
-        saved = torch.load(io.BytesIO(data[32:]), weights_only=True)
+        saved = torch.load(io.BytesIO(data[32:]), map_location=_to_this_gpu, weights_only=True)
         if saved["spec"] != self.spec.hash:
             raise ValueError("it belongs to another run")
         rows: list[Trace] = json.loads(saved["rows"])
