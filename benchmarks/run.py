@@ -28,7 +28,6 @@ from benchmarks.workers import Cluster, Here, Processes, Workers
 from methods import METHODS
 
 CANNOT_WRITE, INTERRUPTED, TERMINATED = 74, 130, 143
-DEFAULT_OUTPUT = Path("results/runs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
     p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
     p.add_argument("--dask-scheduler", metavar="ADDRESS", help="work on a dask cluster that shares the folders below")
-    p.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help=f"default {DEFAULT_OUTPUT}")
+    p.add_argument("--output", type=Path, default=store.DEFAULT, metavar="DIR", help=f"default {store.DEFAULT}")
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
     p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
     p.add_argument("--redo", action="store_true", help="do runs again that are done")

@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.claims import STALE_AFTER, Claim, Claims
 from benchmarks.errors import UserError
 from benchmarks.spec import RunSpec, Status
-from benchmarks.store import Store
+from benchmarks.store import DEFAULT, Store
 
 STATES = ("done", "running", "failed", "missing")
 Key = tuple[str, str, str]
@@ -106,7 +106,7 @@ def show(found: Survey, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.status", description=__doc__)
-    parser.add_argument("store", type=Path, metavar="DIR", help="results folder")
+    parser.add_argument("store", nargs="?", type=Path, default=DEFAULT, metavar="DIR", help=f"default {DEFAULT}")
     options = parser.parse_args(arguments)
     try:
         show(survey(Store(options.store)), Console())

@@ -27,6 +27,8 @@ from benchmarks.files import cannot_write, locked, save
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 
 SCHEMA_VERSION = 1
+DEFAULT = Path("results/runs")
+"""The store of commands that name none."""
 _FOOTER = b"balenas-bench"
 _MARKER = "RESULTS-STORE.json"
 

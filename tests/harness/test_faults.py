@@ -40,7 +40,7 @@ def test_sigterm_ends_the_epoch_and_keeps_it(tmp_path: Path, jobs: int) -> None:
     process = start(tmp_path, "--methods", f"{TOY}:Slow", "--seeds", 3, "--jobs", jobs, "--checkpoint-every", 100)
     wait_for(lambda: [path for path in tmp_path.glob("logs/*") if "epoch 1/5" in path.read_text()])
     os.killpg(process.pid, signal.SIGTERM)  # to all processes of the job, as Slurm does
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 143, err
     assert err.splitlines() == ["stopped after the running epochs; the same command goes on where this one stopped"]
     checkpoints = list(tmp_path.glob("checkpoints/*.pt"))
