@@ -36,31 +36,37 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_sigterm_ends_the_epoch_and_keeps_it(tmp_path: Path, jobs: int) -> None:
-    process = start(tmp_path, "--methods", f"{TOY}:Slow", "--seeds", 3, "--jobs", jobs, "--checkpoint-every", 100)
-    wait_for(lambda: [path for path in tmp_path.glob("logs/*") if "epoch 1/5" in path.read_text()])
+def test_sigterm_ends_the_epoch_and_keeps_it(tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, folder = tmp_path / "gate", tmp_path / "runs"
+    monkeypatch.setenv("GATE", str(gate))
+    process = start(folder, "--methods", f"{TOY}:Gated", "--seeds", 3, "--jobs", jobs, "--checkpoint-every", 100)
+    wait_for(lambda: len(list(tmp_path.glob("gate-*"))) == jobs)
     os.killpg(process.pid, signal.SIGTERM)  # to all processes of the job, as Slurm does
+    wait_for(lambda: not list(folder.glob("commands/*.json")))
+    gate.touch()  # in the midst of the first epoch of every worker
     _, err = process.communicate(timeout=180)
-    assert process.returncode == 143, err
+    assert process.returncode == run.TERMINATED == 143, err
     assert err.splitlines() == ["stopped after the running epochs; the same command goes on where this one stopped"]
-    checkpoints = list(tmp_path.glob("checkpoints/*.pt"))
-    assert 1 <= len(checkpoints) <= jobs  # although none was due: the epoch under way was kept
-    assert do(tmp_path, "--seeds", 3, method="Slow") == 0
-    assert sum(record.facts["resumed"] for record in store.Store(tmp_path).records()) == len(checkpoints)
+    assert sum("stopped after epoch 1" in path.read_text() for path in folder.glob("logs/*")) == jobs
+    assert len(list(folder.glob("checkpoints/*.pt"))) == jobs  # although none was due
+    assert do(folder, "--seeds", 3, method="Gated") == 0
+    assert sum(record.facts["resumed"] for record in store.Store(folder).records()) == jobs
     if jobs == 1:
-        assert do(tmp_path / "whole", "--seeds", 3, method="Slow") == 0
-        assert rows(tmp_path / "whole") == rows(tmp_path)
+        assert do(tmp_path / "whole", "--seeds", 3, method="Gated") == 0
+        assert rows(tmp_path / "whole") == rows(folder)
 
 
-def test_sigterm_twice_does_not_wait(tmp_path: Path) -> None:
-    process = start(tmp_path, "--methods", f"{TOY}:Gated", "--seeds", 1, "--jobs", 1)
-    process_is_at_work = lambda: "epoch 0/5" in "".join(path.read_text() for path in tmp_path.glob("logs/*"))  # noqa: E731
-    wait_for(process_is_at_work)
+def test_sigterm_twice_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATE", str(tmp_path / "never"))
+    folder = tmp_path / "runs"
+    process = start(folder, "--methods", f"{TOY}:Gated", "--seeds", 1, "--jobs", 1)
+    wait_for(lambda: list(tmp_path.glob("never-*")))
     process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not list(folder.glob("commands/*.json")))
     time.sleep(0.2)
     assert process.poll() is None  # the epoch, which never ends, is waited for
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    assert process.wait(timeout=60) == -signal.SIGTERM
 
 
 def damage(path: Path, kind: str) -> None:
