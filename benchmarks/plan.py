@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks import environment, images, spaces, tiers
 from benchmarks.errors import UserError
-from benchmarks.spec import RunRecord, RunSpec, Status
+from benchmarks.spec import ON_CPU, Budget, Compute, RunRecord, RunSpec, Status
 from benchmarks.store import DamagedFile, Store
+from benchmarks.studies import Study
 from methods import resolve
 
 
@@ -50,6 +50,15 @@ def seeds(text: str) -> list[int]:
     return numbers
 
 
+@dataclass(frozen=True)
+class Group:
+    """Methods that share a space and a budget."""
+
+    methods: tuple[str, ...]
+    space: str
+    budget: Budget
+
+
 def make(
     *,
     methods: Sequence[str],
@@ -58,28 +67,49 @@ def make(
     tier: str,
     data: str | None = None,
     data_dir: Path | None = None,
+    compute: Compute = ON_CPU,
 ) -> Plan:
     """Every method on every space at every seed; what a method builds on is added in front of it.
 
     Seeds vary slowest, so that a plan cut short has all methods at the first seeds.
     """
+    groups = [Group(tuple(methods), space, tiers.budget(tier, space, data=data)) for space in space_names]
+    return _planned(groups, seed_list, data_dir, compute)
+
+
+def of_study(study: Study, *, data_dir: Path | None = None, compute: Compute = ON_CPU) -> Plan:
+    """All rows of a study at all its seeds. Seeds vary slowest here too."""
+    budget = tiers.budget(study.tier, study.space)
+    groups = [Group(row.methods, study.space, replace(budget, **row.budget)) for row in study.rows]  # type: ignore[arg-type]
+    return _planned(groups, study.seeds, data_dir, compute)
+
+
+def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path | None, compute: Compute) -> Plan:
     digests: dict[str, str] = {}
 
-    def spec(method: str, space: str, seed: int, upstream: RunSpec | None) -> RunSpec:
-        budget = tiers.budget(tier, space, data=data)
-        if budget.data not in digests:
-            digests[budget.data] = images.load(budget.data, data_dir).sha256
-        _, config = resolve(method)
-        settings: dict[str, Any] = asdict(config)
-        return RunSpec(method, space, seed, budget, settings, digests[budget.data], upstream.hash if upstream else None)
+    def spec(method: str, group: Group, seed: int, upstream: RunSpec | None) -> RunSpec:
+        data = group.budget.data
+        if data not in digests:
+            digests[data] = images.load(data, data_dir).sha256
+        kind, config = resolve(method)
+        return RunSpec(
+            method,
+            group.space,
+            seed,
+            group.budget,
+            asdict(config),
+            digests[data],
+            upstream.hash if upstream else None,
+            compute=compute if kind.computes else ON_CPU,
+        )
 
-    for name in space_names:
-        spaces.get(name)
+    for group in groups:
+        spaces.get(group.space)
     chains: list[tuple[Job, ...]] = []
     for seed in seed_list:
-        for space in space_names:
+        for group in groups:
             by_root: dict[str, dict[str, Job]] = defaultdict(dict)
-            for method in methods:
+            for method in group.methods:
                 lineage = [method]
                 while (parent := resolve(lineage[0])[0].upstream) is not None:
                     lineage.insert(0, parent)
@@ -87,7 +117,7 @@ def make(
                 before: RunSpec | None = None
                 for ancestor in lineage:
                     if ancestor not in chain:
-                        chain[ancestor] = Job(spec(ancestor, space, seed, before), before)
+                        chain[ancestor] = Job(spec(ancestor, group, seed, before), before)
                     before = chain[ancestor].spec
             chains += [tuple(chain.values()) for chain in by_root.values()]
     return Plan(tuple(chains))

@@ -15,14 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import execution, plan, spaces, store
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, one_of
 from benchmarks.files import CannotWrite
 from benchmarks.harness import Settings
-from benchmarks.spec import RunRecord, Status
+from benchmarks.spec import DEVICES, PRECISIONS, Compute, RunRecord, Status
+from benchmarks.studies import STUDIES
 from benchmarks.tiers import TIERS
 from benchmarks.workers import Cluster, Here, Processes, Workers
 from methods import METHODS
@@ -42,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         "--methods", nargs="+", metavar="M", help=f"{', '.join(METHODS)}, or package.module:Class of your own"
     )
     p.add_argument("--spaces", nargs="+", metavar="S", help=", ".join(spaces.SPACES))
+    p.add_argument("--study", metavar="NAME", help=f"{', '.join(STUDIES)}: a plan of its own (benchmarks/studies.py)")
     p.add_argument("--seeds", default="4", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
     p.add_argument("--tier", default="quick", metavar="T", help=f"{', '.join(TIERS)}; default quick")
     p.add_argument("--data", metavar="D", help="digits or cifar10, to replace the tier's images")
@@ -49,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
     p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
     p.add_argument("--dask-scheduler", metavar="ADDRESS", help="work on a dask cluster that shares the folders below")
+    p.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda, for searches; default cpu")
+    p.add_argument(
+        "--precision", default="float32", metavar="P", help="float32, or bfloat16 by autocast; default float32"
+    )
+    p.add_argument("--compile", action="store_true", help="torch.compile the supernets; minutes at the start of a run")
     p.add_argument("--output", type=Path, default=store.DEFAULT, metavar="DIR", help=f"default {store.DEFAULT}")
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
     p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
@@ -82,21 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace, console: Console) -> int:
-    if not options.all and not (options.methods and options.spaces):
-        raise UserError("nothing to run: give --all, or both --methods and --spaces (--list shows the names)")
+    if not (options.all or options.study or (options.methods and options.spaces)):
+        raise UserError("nothing to run: give --all, --study, or both --methods and --spaces (--list shows the names)")
     jobs = options.jobs if options.jobs is not None else min(2, os.cpu_count() or 1)
     if options.dask_scheduler and options.jobs is not None:
         raise UserError("--jobs counts processes of this machine, --dask-scheduler uses all its workers: give one")
     if jobs < 1 or options.checkpoint_every < 1 or (options.time_limit is not None and options.time_limit <= 0):
         raise UserError("--jobs, --checkpoint-every and --time-limit must be positive")
-    the_plan = plan.make(
-        methods=options.methods or list(METHODS),
-        space_names=options.spaces or list(spaces.SPACES),
-        seed_list=plan.seeds(options.seeds),
-        tier=options.tier,
-        data=options.data,
-        data_dir=options.data_dir,
-    )
+    the_plan = _plan(options)
     results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
     if options.dry_run:
         _print_plan(the_plan, results, jobs, console, redo=options.redo)
@@ -118,10 +119,36 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     return 0 if all(record.status is Status.DONE for record in records) else 1
 
 
+def _plan(options: argparse.Namespace) -> plan.Plan:
+    compute = Compute(options.device, options.precision, options.compile)
+    if options.device not in DEVICES:
+        raise one_of("device", options.device, DEVICES)
+    if options.precision not in PRECISIONS:
+        raise one_of("precision", options.precision, PRECISIONS)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU here; leave it out to compute on the CPU")
+    if options.study:
+        if options.study not in STUDIES:
+            raise one_of("study", options.study, STUDIES)
+        if options.all or options.methods or options.spaces or options.data:
+            raise UserError("--study has methods, spaces, seeds, tier and images of its own: give no others")
+        return plan.of_study(STUDIES[options.study], data_dir=options.data_dir, compute=compute)
+    return plan.make(
+        methods=options.methods or list(METHODS),
+        space_names=options.spaces or list(spaces.SPACES),
+        seed_list=plan.seeds(options.seeds),
+        tier=options.tier,
+        data=options.data,
+        data_dir=options.data_dir,
+        compute=compute,
+    )
+
+
 def _print_lists(console: Console) -> None:
     console.print("methods:", ", ".join(METHODS), highlight=False)
     console.print("spaces: ", ", ".join(spaces.SPACES), highlight=False)
     console.print("tiers:  ", ", ".join(TIERS), highlight=False)
+    console.print("studies:", ", ".join(STUDIES), highlight=False)
 
 
 def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console, *, redo: bool) -> None:

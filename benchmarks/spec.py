@@ -105,6 +105,10 @@ class Budget:
     resamplings: int = 100
 
 
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "bfloat16")
+
+
 @dataclass(frozen=True)
 class Compute:
     """How the supernet's arithmetic is done. None of it is meant to change a result, but all of it changes bits.
@@ -118,6 +122,10 @@ class Compute:
     device: str = "cpu"
     precision: str = "float32"
     compile: bool = False
+
+
+ON_CPU = Compute()
+"""The default: in single precision, bit for bit the same on one machine."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +152,12 @@ class RunSpec:
     images: str
     upstream: str | None = None
     numerics: int = NUMERICS_VERSION
-    compute: Compute = Compute()
+    compute: Compute = ON_CPU
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no white space. ``compute`` came later and is left out where it is default."""
         fields = dataclasses.asdict(self)
-        if self.compute == Compute():
+        if self.compute == ON_CPU:
             del fields["compute"]
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
@@ -189,7 +197,7 @@ class SearchProblem:
     budget: Budget
     seeds: Seeds
     upstream: Mapping[str, Value] | None = None
-    compute: Compute = Compute()
+    compute: Compute = ON_CPU
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,8 @@ class Method(ABC):
 
     Config: ClassVar[type] = NoConfig
     """Frozen dataclass of the method's hyper-parameters; defaults are the paper's."""
+    computes: ClassVar[bool] = False
+    """Whether ``problem.compute`` is heeded. Else the method keeps to the CPU, and its spec says so."""
     upstream: ClassVar[str | None] = None
     """Name of the method whose finished run at the same seed this one starts from."""
 

@@ -70,6 +70,7 @@ class SearchConfig:
 class DifferentiableSearch(Method):
     """Alternating architecture and weight steps on a supernet."""
 
+    computes = True
     config: SearchConfig
     optimizer: ArchitectureOptimizer
 

@@ -1,0 +1,81 @@
+"""Studies are plans of one change at a time, and ways of computing are runs of their own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import plan, run, tiers
+from benchmarks.spec import ON_CPU, Budget, Compute, RunSpec
+from benchmarks.studies import STUDIES, Row
+from methods import METHODS, resolve
+
+ROWS = [pytest.param(study, row, id=row.question) for study in STUDIES.values() for row in study.rows]
+
+
+@pytest.mark.parametrize(("study", "row"), ROWS)
+def test_a_row_changes_one_thing(study, row: Row) -> None:
+    usual = tiers.budget(study.tier, study.space)
+    changed = {name for name, value in row.budget.items() if asdict(usual)[name] != value}
+    assert changed == set(row.budget)
+    for method in row.methods:
+        base = method.partition("@")[0]
+        assert base in METHODS
+        default, config = asdict(resolve(base)[1]), asdict(resolve(method)[1])
+        knobs = {name for name in config if config[name] != default[name]}
+        # A wide prior needs a posterior no wider, and a rule that is no Adam has a rate of another scale.
+        knobs -= {"prec_init"} if knobs & {"prior_precision", "optimizer"} else set()
+        assert len(knobs) + len(changed - ({"arch_lr"} if "optimizer" in knobs else set())) <= 1
+
+
+def test_shared_knobs_are_turned_for_both_methods() -> None:
+    for row in STUDIES["reading"].rows:
+        optimizers = {asdict(resolve(method)[1]).get("optimizer", "vadam") for method in row.methods}
+        if row.budget and optimizers == {"vadam"}:
+            assert {method.partition("@")[0] for method in row.methods} == {"darts-1st", "balenas-1st"}
+
+
+def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan.images, "load", lambda *_: SimpleNamespace(sha256="0" * 64))  # CIFAR-10 is not at hand
+    study = STUDIES["reading"]
+    made = plan.of_study(study)
+    assert len(made.jobs) == len({job.spec.hash for job in made.jobs}) == 4 * sum(len(r.methods) for r in study.rows)
+    assert [job.spec.seed for job in made.jobs] == sorted(job.spec.seed for job in made.jobs)
+
+
+def test_a_way_of_computing_is_another_run() -> None:
+    jobs = {
+        compute: plan.make(
+            methods=["random", "darts-1st"], space_names=["nas-bench-201"], seed_list=[0], tier="smoke", compute=compute
+        ).jobs
+        for compute in (ON_CPU, Compute("cuda"), Compute(precision="bfloat16"), Compute(compile=True))
+    }
+    assert len({random.spec.hash for random, _ in jobs.values()}) == 1
+    assert len({darts.spec.hash for _, darts in jobs.values()}) == len(jobs)
+    for _, darts in jobs.values():
+        assert RunSpec.from_json(darts.spec.to_json()) == darts.spec
+
+
+def test_specs_from_before_there_was_a_choice_keep_their_hash() -> None:
+    budget = Budget("t", "digits", 1, 1, 16, 0, False, 4, 1, 1, 1)
+    spec = RunSpec("darts-1st", "nas-bench-201", 0, budget, {"order": 1}, "0" * 64)
+    assert "compute" not in spec.to_json()
+    assert spec.hash == "9fc49818d8046e082d49341abf1b7037c3b1171c9cd02834c49bfb9f894decf3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        (["--study", "none"], "unknown study 'none'"),
+        (["--study", "reading", "--methods", "random"], "give no others"),
+        (["--all", "--device", "tpu"], "unknown device 'tpu': choose from cpu, cuda"),
+        (["--all", "--precision", "half"], "choose from float32, bfloat16"),
+    ],
+)
+def test_mistakes(arguments: list[str], mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert mistake in error
+    assert len(error.splitlines()) == 1
