@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from benchmarks.files import locked, save
+from benchmarks.files import CannotWrite, locked, save
 from benchmarks.spec import RunSpec
 
 BEAT = 10.0
@@ -172,7 +172,7 @@ class Claims:
             yield report
         finally:
             released.set()
-            with suppress(OSError), locked(self.folder):
+            with suppress(OSError, CannotWrite), locked(self.folder):
                 now = _read(path)
                 if now is not None and now.token == mine.token:
                     path.unlink()

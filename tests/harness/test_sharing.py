@@ -11,14 +11,18 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from benchmarks import claims, execution, harness, plan, run, store
 from benchmarks.claims import Claim, Claims, Held, Owner
-from benchmarks.spec import RunSpec, Status
+from benchmarks.errors import UserError
+from benchmarks.spec import RunRecord, RunSpec, Status
+from benchmarks.workers import Workers
 from tests.harness.test_kills import assert_clean, rows, start, wait_for
 
 TOY = "tests.harness.toy"
@@ -202,3 +206,39 @@ def test_a_run_that_kills_its_process_fails_alone(tmp_path: Path, capsys: pytest
     assert "its process died each time: killed from outside, or out of memory" in out
     frame = store.frame([tmp_path])
     assert dict(zip(frame["method"], frame["status"], strict=True)) == {methods[0]: "error", methods[1]: "done"}
+
+
+class Losing(Workers):
+    """A cluster that gives up what its workers die of, having tried it elsewhere."""
+
+    retries = True
+
+    def __init__(self, folder: Path, *, begun: bool) -> None:
+        self.folder, self.begun = folder, begun
+
+    def map(self, work: Any, tasks: Any) -> Iterator[tuple[Any, Any]]:
+        for task in tasks:
+            dies = task.jobs[0].spec.method.endswith("Killing")
+            if dies and self.begun:
+                put(self.folder, task.jobs[0].spec, machine="elsewhere")
+            yield task, None if dies else work(task)
+
+
+def losing(folder: Path, *, begun: bool) -> list[RunRecord]:
+    methods = [f"{TOY}:Walk", f"{TOY}:Killing"]
+    jobs = plan.make(methods=methods, space_names=["nas-bench-201"], seed_list=[0], tier="smoke")
+    settings = harness.Settings(store.Store(folder).open())
+    return execution.run(jobs, settings, workers=Losing(folder, begun=begun), console=Console())
+
+
+def test_what_a_cluster_gives_up_is_a_failed_run(tmp_path: Path) -> None:
+    records = losing(tmp_path, begun=True)
+    assert [record.status for record in records] == [Status.DONE, Status.ERROR]
+    assert "its process died each time" in records[1].message
+    assert_clean(tmp_path)
+
+
+def test_workers_that_never_begin_are_not_tried_for_ever(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="die before they begin"):
+        losing(tmp_path, begun=False)
+    assert len(store.Store(tmp_path).files()) == 1
