@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -98,6 +98,7 @@ def run(plan: Plan, settings: harness.Settings, *, workers: Workers, console: Co
         command = _Command(settings, workers, permit, console, total)
         with progress(console, command.claims, command.records, total):
             try:
+                command.search_together(plan)
                 command.work_through(tasks)
             except KeyboardInterrupt:
                 permit.withdraw()
@@ -139,6 +140,28 @@ class _Command:
             fruitless = fruitless + 1 if todo and len(self.records) == before else 0
             if fruitless == 3:
                 raise UserError("worker processes die before they begin anything: try --jobs 1 to see why")
+
+    def search_together(self, plan: Plan) -> None:
+        """Do the searches whose seeds share a supernet, in this process, as far as no other command holds them.
+
+        ``work_through`` reads their records, and does what was left.
+        """
+        for jobs in plan.together:
+            mine: list[Job] = []
+            reports: list[harness.Report] = []
+            with ExitStack() as held, _ONE_RUN_A_PROCESS:
+                for job in jobs:
+                    with suppress(Held):
+                        reports.append(held.enter_context(self.claims.hold(job.spec)))
+                        mine.append(job)
+                try:
+                    harness.execute_together(mine, self.settings, reports, lambda: self.permit.is_withdrawn)
+                except harness.Stopped:
+                    return
+                except CannotWrite as error:
+                    self.fault = str(error)
+                    self.permit.withdraw()
+                    return
 
     def unsettled(self, tasks: list[Task]) -> list[Task]:
         """The tasks with something to do. The others are only to be read, for which no process need be started."""

@@ -13,10 +13,11 @@ import io
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, cast
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -31,6 +32,11 @@ from benchmarks.seeds import Seeds
 from benchmarks.spec import Diverged, Method, RunRecord, RunSpec, SearchProblem, Status, Trace, Value
 from benchmarks.store import Store
 from methods import resolve
+from methods.differentiable import DifferentiableSearch
+from methods.together import train_epoch as train_together
+
+Report = Callable[[int, int], None]
+"""Called with (epoch, epochs) as epochs end."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class _TimeIsUp(Exception):
 def execute(
     job: Job,
     settings: Settings,
-    report: Callable[[int, int], None],
+    report: Report,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
     """Do a run, or return the record that the store already has.
@@ -84,41 +90,58 @@ def execute(
         Held: another process took the run over.
         CannotWrite: the store cannot be written.
     """
-    spec, store = job.spec, settings.store
-    log = RunLog(store.log(spec))
-    store.sweep(spec)
-    checkpoint = Checkpoint(store, spec, log)
-    earlier = store.recover(spec, log.warn)
-    if earlier is not None and earlier.status is Status.DONE and not settings.redo:
-        checkpoint.path.unlink(missing_ok=True)  # its run was killed between the record and this
+    run = Run(job, settings, report, stop)
+    if (earlier := run.earlier()) is not None:
         return earlier
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # the BLAS that compiled kernels call
-    rows: list[Trace] = []
-    started, status, message = time.perf_counter(), Status.DONE, ""
-    facts: dict[str, Any] = dict(environment.facts())
-    log.begin(spec, facts["revision"])
-    try:
-        problem = _problem(spec, settings, _upstream_row(job, store), facts)
-        _search(problem, checkpoint, settings, rows, started, report, stop)
-    except (Stopped, Held, CannotWrite) as reason:
-        log.line(f"stopped after epoch {len(rows) - 1}: {type(reason).__name__} {reason}")
-        raise
-    except Diverged as reason:
-        status, message = Status.DIVERGED, str(reason)
-    except _TimeIsUp:
-        status, message = Status.TIMEOUT, f"stopped after the time limit of {settings.time_limit:.0f} s"
-    except UserError as error:
-        status, message = Status.ERROR, str(error)
-    except (Exception, MemoryError):
-        status, message = Status.ERROR, traceback.format_exc()
-    facts |= {"seconds_total": time.perf_counter() - started, "resumed": checkpoint.resumed}
-    record = RunRecord(spec, status, message, tuple(_with_ground_truth(spec, settings, rows, facts)), facts)
-    store.append(record)
-    log.end(record)
-    if status is Status.DONE:
-        checkpoint.path.unlink(missing_ok=True)
-    return record
+    with run:
+        run.begin()
+        while not run.is_over:
+            run.advance(run.method.train_epoch(run.epoch) if run.epoch else {})
+    return run.record
+
+
+def execute_together(
+    jobs: Sequence[Job],
+    settings: Settings,
+    reports: Sequence[Report],
+    stop: Callable[[], bool] = lambda: False,
+) -> list[RunRecord]:
+    """``execute`` for searches that differ in nothing but their seeds, trained in one batched supernet.
+
+    Searches that were stopped at different epochs catch up first. One that fails, or that another process took over,
+    leaves the others alone.
+    """
+    runs = [Run(job, settings, report, stop) for job, report in zip(jobs, reports, strict=True)]
+    found = {run.spec.hash: earlier for run in runs if (earlier := run.earlier()) is not None}
+    going = [run for run in runs if run.spec.hash not in found]
+    for run in going:
+        with run:
+            run.begin()
+    while going := [run for run in going if not run.is_over]:
+        epoch = min(run.epoch for run in going)
+        level = [run for run in going if run.epoch == epoch]
+        traces: Sequence[Trace | Exception] = [{}] * len(level)
+        if epoch:
+            try:
+                traces = train_together([cast(DifferentiableSearch, run.method) for run in level], epoch)
+            except (Exception, MemoryError) as error:
+                traces = [error] * len(level)
+        stopped, lost = None, []
+        for run, trace in zip(level, traces, strict=True):
+            try:
+                with run:
+                    if isinstance(trace, Exception):
+                        raise trace
+                    run.facts["trained_together"] = len(level)
+                    run.advance(trace)
+            except Held:
+                lost.append(run)
+            except Stopped as reason:  # after the others wrote their checkpoints too
+                stopped = reason
+        going = [run for run in going if run not in lost]
+        if stopped:
+            raise stopped
+    return [found.get(run.spec.hash) or run.record for run in runs if run.spec.hash in found or run.is_over]
 
 
 def fail(job: Job, settings: Settings, message: str) -> RunRecord:
@@ -130,43 +153,109 @@ def fail(job: Job, settings: Settings, message: str) -> RunRecord:
     return record
 
 
-def _search(
-    problem: SearchProblem,
-    checkpoint: Checkpoint,
-    settings: Settings,
-    rows: list[Trace],
-    started: float,
-    report: Callable[[int, int], None],
-    stop: Callable[[], bool],
-) -> None:
-    """Fill ``rows`` with the trace of every epoch."""
-    method_class, _ = resolve(checkpoint.spec.method)
+class Run:
+    """A run under way. Used as a context, it turns what is raised inside into the end of the run and its record.
 
-    def build() -> Method:
-        return method_class(problem, method_class.Config(**checkpoint.spec.config))
+    What is no fault of the run passes through.
 
-    method, earlier = checkpoint.restore(build)
-    rows += earlier
-    before = float(rows[-1]["seconds"] or 0) if rows else 0.0  # type: ignore[arg-type]
-    for epoch in range(len(rows), method.epochs + 1):
-        trace = method.train_epoch(epoch) if epoch else {}
-        trace |= method.measure(epoch)
+    Attributes:
+        method: after ``begin``.
+        epoch: the next one to search; 0 is the state before training.
+        is_over: whether the record is made.
+        record: what the store has, once it is over.
+    """
+
+    method: Method
+    record: RunRecord
+
+    def __init__(self, job: Job, settings: Settings, report: Report, stop: Callable[[], bool]) -> None:
+        self.job, self.spec, self.settings, self.report, self.stop = job, job.spec, settings, report, stop
+        self.log = RunLog(settings.store.log(self.spec))
+        self.checkpoint = Checkpoint(settings.store, self.spec, self.log)
+        self.rows: list[Trace] = []
+        self.is_over = False
+
+    def earlier(self) -> RunRecord | None:
+        """The record that makes the run needless, if the store has it."""
+        store = self.settings.store
+        store.sweep(self.spec)
+        earlier = store.recover(self.spec, self.log.warn)
+        if earlier is None or earlier.status is not Status.DONE or self.settings.redo:
+            return None
+        self.checkpoint.path.unlink(missing_ok=True)  # its run was killed between the record and this
+        return earlier
+
+    def begin(self) -> None:
+        """Build the method, or restore it from its checkpoint."""
+        torch.set_num_threads(1)
+        threadpool_limits(1)  # the BLAS that compiled kernels call
+        self.started = time.perf_counter()
+        self.facts: dict[str, Any] = dict(environment.facts())
+        self.log.begin(self.spec, self.facts["revision"])
+        upstream = _upstream_row(self.job, self.settings.store)
+        problem = _problem(self.spec, self.settings, upstream, self.facts)
+        method_class, _ = resolve(self.spec.method)
+        self.method, self.rows = self.checkpoint.restore(
+            lambda: method_class(problem, method_class.Config(**self.spec.config))
+        )
+        self.before = float(self.rows[-1]["seconds"] or 0) if self.rows else 0.0  # type: ignore[arg-type]
+
+    @property
+    def epoch(self) -> int:
+        """See the class."""
+        return len(self.rows)
+
+    def advance(self, trace: Trace) -> None:
+        """Measure what an epoch's training, whose trace this is, came to; keep it, and end the run after the last."""
+        method, epoch, space = self.method, self.epoch, spaces.get(self.spec.space)
+        trace = trace | method.measure(epoch)
         architecture = method.architecture()
-        seconds = before + time.perf_counter() - started
-        counts: Trace = {f"count_{op}": n for op, n in problem.space.operation_counts(architecture).items()}
-        row: Trace = {"epoch": epoch, "architecture": problem.space.encode(architecture), "seconds": seconds}
-        rows.append(row | counts | trace)
-        checkpoint.log.epoch(rows[-1], method.epochs)
-        report(epoch, method.epochs)
-        if epoch < method.epochs:
-            time_is_up = settings.time_limit is not None and seconds > settings.time_limit
-            asked_to_stop = stop()
-            if time_is_up or asked_to_stop or epoch % settings.checkpoint_every == 0:
-                checkpoint.save(method, rows)
-            if asked_to_stop:
-                raise Stopped
-            if time_is_up:
-                raise _TimeIsUp
+        seconds = self.before + time.perf_counter() - self.started
+        counts: Trace = {f"count_{op}": n for op, n in space.operation_counts(architecture).items()}
+        row: Trace = {"epoch": epoch, "architecture": space.encode(architecture), "seconds": seconds}
+        self.rows.append(row | counts | trace)
+        self.log.epoch(self.rows[-1], method.epochs)
+        self.report(epoch, method.epochs)
+        if epoch == method.epochs:
+            self._end(Status.DONE, "")
+            return
+        time_is_up = self.settings.time_limit is not None and seconds > self.settings.time_limit
+        asked_to_stop = self.stop()
+        if time_is_up or asked_to_stop or epoch % self.settings.checkpoint_every == 0:
+            self.checkpoint.save(method, self.rows)
+        if asked_to_stop:
+            raise Stopped
+        if time_is_up:
+            raise _TimeIsUp
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        if isinstance(error, (Stopped, Held, CannotWrite)):
+            self.log.line(f"stopped after epoch {len(self.rows) - 1}: {type(error).__name__} {error}")
+            return False
+        if isinstance(error, Diverged):
+            self._end(Status.DIVERGED, str(error))
+        elif isinstance(error, _TimeIsUp):
+            self._end(Status.TIMEOUT, f"stopped after the time limit of {self.settings.time_limit:.0f} s")
+        elif isinstance(error, UserError):
+            self._end(Status.ERROR, str(error))
+        elif isinstance(error, Exception):
+            self._end(Status.ERROR, "".join(traceback.format_exception(error)))
+        return isinstance(error, Exception)
+
+    def _end(self, status: Status, message: str) -> None:
+        self.facts |= {"seconds_total": time.perf_counter() - self.started, "resumed": self.checkpoint.resumed}
+        rows = _with_ground_truth(self.spec, self.settings, self.rows, self.facts)
+        self.record = RunRecord(self.spec, status, message, tuple(rows), self.facts)
+        self.settings.store.append(self.record)
+        self.log.end(self.record)
+        self.is_over = True
+        if status is Status.DONE:
+            self.checkpoint.path.unlink(missing_ok=True)
 
 
 def _problem(

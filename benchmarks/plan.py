@@ -35,6 +35,15 @@ class Plan:
         """All jobs, chain after chain."""
         return [job for chain in self.chains for job in chain]
 
+    @property
+    def together(self) -> list[list[Job]]:
+        """The jobs that are to be trained in one batched supernet, which differ in nothing but their seeds."""
+        found: defaultdict[str, list[Job]] = defaultdict(list)
+        for job in self.jobs:
+            if job.spec.compute.together:
+                found[replace(job.spec, seed=0).hash].append(job)
+        return list(found.values())
+
 
 def seeds(text: str) -> list[int]:
     """``4`` means seeds 0 to 3; ``3,5,8`` and ``3,`` name them. Raises ``UserError`` for anything else."""

@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "--precision", default="float32", metavar="P", help="float32, or bfloat16 by autocast; default float32"
     )
     p.add_argument("--compile", action="store_true", help="torch.compile the supernets; minutes at the start of a run")
+    p.add_argument("--together", action="store_true", help="train all seeds of a search in one batched supernet")
     p.add_argument("--output", type=Path, default=store.DEFAULT, metavar="DIR", help=f"default {store.DEFAULT}")
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
     p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
@@ -120,7 +121,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
 
 
 def _plan(options: argparse.Namespace) -> plan.Plan:
-    compute = Compute(options.device, options.precision, options.compile)
+    compute = Compute(options.device, options.precision, options.compile, options.together)
     if options.device not in DEVICES:
         raise one_of("device", options.device, DEVICES)
     if options.precision not in PRECISIONS:

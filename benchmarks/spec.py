@@ -117,11 +117,13 @@ class Compute:
         device: ``cpu`` or ``cuda`` (this process's GPU).
         precision: ``float32``, or ``bfloat16`` for forward and backward passes under autocast.
         compile: whether torch compiles the supernet. The first step takes minutes; for long runs on a GPU.
+        together: whether the seeds of a method train in one batched supernet. How many did is a fact of the record.
     """
 
     device: str = "cpu"
     precision: str = "float32"
     compile: bool = False
+    together: bool = False
 
 
 ON_CPU = Compute()

@@ -186,6 +186,10 @@ def _name(key: str) -> str:
 
 def _check(searches: Sequence[DifferentiableSearch]) -> None:
     first = searches[0]
+    if not isinstance(first, DifferentiableSearch):
+        raise UserError(
+            f"{type(first).__name__} is no DifferentiableSearch, whose steps can be taken together: run it alone"
+        )
     for search in searches:
         same = type(search) is type(first) and search.config == first.config
         if not (same and (search.problem.space, search.problem.budget) == (first.problem.space, first.problem.budget)):
