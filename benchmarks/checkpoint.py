@@ -1,0 +1,67 @@
+"""The state of an unfinished run on disk: written whole or not at all, and loaded without running what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.files import save
+from benchmarks.logs import RunLog
+from benchmarks.spec import Method, RunSpec, Trace
+from benchmarks.store import Store
+
+
+class Checkpoint:
+    """The state of an unfinished run: a SHA-256, then tensors and plain values whose loading cannot run code."""
+
+    def __init__(self, store: Store, spec: RunSpec, log: RunLog) -> None:
+        self.store, self.spec, self.log = store, spec, log
+        self.path = store.checkpoint(spec)
+        self.resumed = False
+
+    def save(self, method: Method, rows: list[Trace]) -> None:
+        """Write the state after the last of ``rows``. Raises ``CannotWrite``."""
+        buffer = io.BytesIO()
+        torch.save({"spec": self.spec.hash, "rows": json.dumps(rows), "state": method.state_dict()}, buffer)
+        save(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+
+    def restore(self, build: Callable[[], Method]) -> tuple[Method, list[Trace]]:
+        """The method as it was when saved and the rows so far; a new one and [] where there is nothing to continue.
+
+        A file that is damaged, belongs to another run or does not fit the method is moved aside.
+        """
+        method = build()
+        if not self.path.exists():
+            return method, []
+        try:
+            rows = self._load(method)
+        except MemoryError:
+            raise
+        except Exception as error:  # torch.load and a user's load_state_dict may raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            self.store.set_aside(self.path, f"checkpoint {self.path} cannot be continued ({reason})", self.log.warn)
+            return build(), []
+        self.resumed = True
+        self.log.line(f"continues after epoch {len(rows) - 1}")
+        return method, rows
+
+    def _load(self, method: Method) -> list[Trace]:
+        data = self.path.read_bytes()
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            raise ValueError("it does not match its checksum")
+        saved = torch.load(io.BytesIO(data[32:]), map_location=_to_this_gpu, weights_only=True)
+        if saved["spec"] != self.spec.hash:
+            raise ValueError("it belongs to another run")
+        rows: list[Trace] = json.loads(saved["rows"])
+        method.load_state_dict(saved["state"])
+        return rows
+
+
+def _to_this_gpu(storage: Any, location: str) -> Any:
+    """What lay on a GPU comes to the one of this process, which may have another number; the rest stays."""
+    return storage.cuda() if location.startswith("cuda") else storage
