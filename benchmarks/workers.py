@@ -68,6 +68,7 @@ class Processes(Workers):
             return
         executor = get_reusable_executor(max_workers=self.jobs, timeout=60, initializer=begin_process)
         yield from _collect(executor, work, tasks, BrokenProcessPool)
+        executor.shutdown()  # joblib would take it for one of its own
 
     def kill(self) -> None:
         """End the processes at once."""

@@ -85,7 +85,7 @@ def test_redo(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.run", "--methods", f"{TOY}:Slow", "--spaces", "nas-bench-201"]
-    command += ["--seeds", "6", "--tier", "smoke", "--jobs", "2", "--output", str(tmp_path)]
+    command += ["--seeds", "24", "--tier", "smoke", "--jobs", "2", "--output", str(tmp_path)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -98,7 +98,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert "the same command goes on" in err
     assert "Traceback" not in err
     before = len(store.Store(tmp_path).files())
-    assert 2 <= before < 6
+    assert 2 <= before < 24
     assert main(*command[3:], "--jobs", 1) == 0
-    assert len(store.Store(tmp_path).files()) == 6
+    assert len(store.Store(tmp_path).files()) == 24
     assert set(store.frame([tmp_path])["status"]) == {"done"}
