@@ -122,9 +122,9 @@ def execute_together(
         if epoch:
             try:
                 traces = train_together([cast(DifferentiableSearch, run.method) for run in level], epoch)
-            except (Exception, MemoryError) as error:
+            except Exception as error:
                 traces = [error] * len(level)
-        stopped, lost = None, []
+        stopped = None
         for run, trace in zip(level, traces, strict=True):
             try:
                 with run:
@@ -133,10 +133,9 @@ def execute_together(
                     run.facts["trained_together"] = len(level)
                     run.advance(trace)
             except Held:
-                lost.append(run)
+                going.remove(run)
             except Stopped as reason:  # after the others wrote their checkpoints too
                 stopped = reason
-        going = [run for run in going if run not in lost]
         if stopped:
             raise stopped
     return [found.get(run.spec.hash) or run.record for run in runs if run.spec.hash in found or run.is_over]

@@ -19,8 +19,7 @@ def line(record: RunRecord, number: int, total: int) -> str:
     """How a run ended, in one line of rich markup."""
     head = f"[dim]{number:>{len(str(total))}}/{total}[/dim] {record.spec.label}"
     if record.status is not Status.DONE:
-        last = record.message.strip().splitlines()[-1] if record.message else ""
-        return f"{head}  [red]{record.status}[/red] {last}"
+        return f"{head}  [red]{record.status}[/red] {record.last_line}"
     accuracy = record.final.get("cifar10_test")
     return f"{head}  CIFAR-10 test {accuracy:.2f} %  ({record.facts['seconds_total']:.1f} s)"
 

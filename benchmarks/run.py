@@ -186,8 +186,7 @@ def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
         console.print(table)
     failed = [r for r in records if r.status is not Status.DONE]
     for record in failed:
-        last = record.message.strip().splitlines()[-1] if record.message.strip() else ""
-        console.print(f"[red]{record.status}[/red] {record.spec.label}: {last}", highlight=False)
+        console.print(f"[red]{record.status}[/red] {record.spec.label}: {record.last_line}", highlight=False)
     console.print(f"{len(records) - len(failed)} runs done, {len(failed)} failed")
 
 

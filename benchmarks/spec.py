@@ -276,3 +276,8 @@ class RunRecord:
     def final(self) -> Mapping[str, Value]:
         """The last epoch's row."""
         return self.rows[-1]
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the message, which of a traceback names the error; else empty."""
+        return (self.message.strip().splitlines() or [""])[-1]

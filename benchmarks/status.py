@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.claims import STALE_AFTER, Claim, Claims
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, exit_code
 from benchmarks.spec import RunSpec, Status
 from benchmarks.store import DEFAULT, Store
 
@@ -47,8 +47,7 @@ class Survey:
 
 def survey(store: Store) -> Survey:
     """Look through a folder. Raises ``UserError`` if there is none."""
-    if not store.folder.is_dir():
-        raise UserError(f"no results folder {store.folder}: name one that python -m benchmarks.run wrote")
+    store.must_exist()
     claims = Claims(store.folder / "claims")
     alive = {name: claim for name, claim in claims.all().items() if _is_alive(claim, claims.folder / f"{name}.json")}
     states: dict[str, str] = {}
@@ -61,7 +60,7 @@ def survey(store: Store) -> Survey:
         specs[record.spec.hash] = record.spec
         states[record.spec.hash] = "done" if record.status is Status.DONE else "failed"
         if record.status is not Status.DONE:
-            failures.append((record.spec.label, record.status.value, (record.message.strip().splitlines() or [""])[-1]))
+            failures.append((record.spec.label, record.status.value, record.last_line))
     counts: defaultdict[Key, Counter[str]] = defaultdict(Counter)
     continued = 0
     for name, spec in specs.items():
@@ -108,12 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.status", description=__doc__)
     parser.add_argument("store", nargs="?", type=Path, default=DEFAULT, metavar="DIR", help=f"default {DEFAULT}")
     options = parser.parse_args(arguments)
-    try:
-        show(survey(Store(options.store)), Console())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: show(survey(Store(options.store)), Console()))
 
 
 if __name__ == "__main__":

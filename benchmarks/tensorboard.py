@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, exit_code
 from benchmarks.spec import RunRecord
 from benchmarks.store import Store
 
@@ -26,15 +26,13 @@ def write(store: Store, output: Path) -> int:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError("TensorBoard is not installed: pip install 'balenas-bench[tensorboard]'") from None
-    if not store.folder.is_dir():
-        raise UserError(f"no results folder {store.folder}: name one that python -m benchmarks.run wrote")
+    store.must_exist()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output {output} holds something already: name a new folder")
     written = 0
     for record in filter(_has_rows, store.records()):
-        spec = record.spec
-        name = f"{spec.budget.tier}/{spec.space}/{spec.method.replace(':', '.')}/seed-{spec.seed}-{spec.hash[:12]}"
-        with SummaryWriter(str(output / name)) as writer:
+        place = store.path(record.spec).relative_to(store.folder).with_suffix("")
+        with SummaryWriter(str(output / place)) as writer:
             for row in record.rows:
                 step, seconds = int(row["epoch"]), float(row["seconds"])  # type: ignore[arg-type]
                 for key, value in row.items():
@@ -54,12 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("store", type=Path, metavar="DIR", help="results folder")
     parser.add_argument("--output", type=Path, required=True, metavar="LOGDIR", help="new folder for the event files")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         print(f"{write(Store(options.store), options.output)} runs; next: tensorboard --logdir {options.output}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ class Processes(Workers):
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
+        self.begun = False
 
     def map(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | None]]:
         """See ``Workers``. When one process dies, loky ends them all."""
@@ -67,14 +68,21 @@ class Processes(Workers):
         if not tasks:
             return
         executor = get_reusable_executor(max_workers=self.jobs, timeout=60, initializer=begin_process)
+        self.begun = True
         yield from _collect(executor, work, tasks, BrokenProcessPool)
-        executor.shutdown()  # joblib would take it for one of its own
 
     def kill(self) -> None:
         """End the processes at once."""
         from joblib.externals.loky import get_reusable_executor
 
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+    def close(self) -> None:
+        """End them once they are idle: joblib, used later in this process, would take the pool for one of its own."""
+        from joblib.externals.loky import get_reusable_executor
+
+        if self.begun:
+            get_reusable_executor(reuse=True).shutdown()
 
 
 class Cluster(Workers):

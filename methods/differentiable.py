@@ -196,11 +196,12 @@ class DifferentiableSearch(Method):
 
     def measure(self, epoch: int) -> Trace:
         """Probe losses, posterior and, at the tier's cadence, curvature."""
-        with self.timed("measure"):
-            trace = measurements.supernet(self, self.probes) | measurements.posterior(self, epoch)
-        if measurements.hessian_is_due(self.problem.budget, epoch):
-            with self.timed("hessian"):
-                trace |= measurements.curvature(self, self.probes, epoch)
+        with self.supernet.unobserved():
+            with self.timed("measure"):
+                trace = measurements.supernet(self, self.probes) | measurements.posterior(self, epoch)
+            if measurements.hessian_is_due(self.problem.budget, epoch):
+                with self.timed("hessian"):
+                    trace |= measurements.curvature(self, self.probes, epoch)
         return trace | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}
 
     @contextmanager

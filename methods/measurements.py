@@ -58,7 +58,7 @@ class Probes:
 def supernet(search: DifferentiableSearch, probes: Probes) -> Trace:
     """Loss (nats) and accuracy (%) of the supernet at the mean on both probes, with batch statistics."""
     trace: Trace = {}
-    with torch.no_grad(), search.supernet.unobserved():
+    with torch.no_grad():
         weights = search.relax(search.optimizer.mean)
         for name, batch in (("train", probes.train), ("valid", probes.valid)):
             logits = search.supernet(batch.images, weights)
@@ -124,7 +124,7 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
     def loss_of_weights(weights: Tensor) -> Tensor:
         return functional.cross_entropy(network(images, weights), labels)
 
-    with frozen(network), network.unobserved(), network.twice_differentiable():
+    with frozen(network), network.twice_differentiable():
         at_mean = exact_curvature(loss_of_weights, mean, space.sizes, used=used)
         trace: Trace = {f"hessian_{k}": v for k, v in summary(at_mean.h_alpha, at_mean.g_alpha).items()}
         if all(group.picks == 1 for group in space.groups):
@@ -150,8 +150,7 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
         def loss_of_alpha(alpha: Tensor) -> Tensor:
             return loss_of_weights(search.relax(alpha))
 
-        with network.unobserved():
-            effect = noise_effect(loss_of_alpha, mean, sigma, at_mean.h_alpha, draws)
+        effect = noise_effect(loss_of_alpha, mean, sigma, at_mean.h_alpha, draws)
         trace |= {
             "noise_measured": effect.measured,
             "noise_standard_error": effect.standard_error,

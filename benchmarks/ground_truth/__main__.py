@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.errors import UserError
+from benchmarks.errors import exit_code
 from benchmarks.ground_truth import FILES, TABLES, load
 from benchmarks.ground_truth.storage import StoredTable, read
 
@@ -22,12 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns the exit code: 0, or 2 for a user's mistake."""
     arguments = _parser().parse_args(argv)
     console = Console()
-    try:
-        arguments.run(arguments, console)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: arguments.run(arguments, console))
 
 
 def _parser() -> argparse.ArgumentParser:

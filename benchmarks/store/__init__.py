@@ -77,6 +77,11 @@ class Store:
                 save(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
         return self
 
+    def must_exist(self) -> None:
+        """Raise ``UserError`` where there is no such folder."""
+        if not self.folder.is_dir():
+            raise UserError(f"no results folder {self.folder}: name one that python -m benchmarks.run wrote")
+
     def path(self, spec: RunSpec) -> Path:
         """Where the run's file is, or will be."""
         method = spec.method.replace(":", ".")

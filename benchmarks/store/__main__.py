@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, exit_code
 from benchmarks.files import CannotWrite, save
 from benchmarks.store import DamagedFile, Store, frame
 from benchmarks.store.merging import Conflict, merge
@@ -38,8 +38,7 @@ def verify(stores: Sequence[Store]) -> int:
     """Print a line for every file that is damaged or under a wrong name. Returns how many there are."""
     wrong = total = 0
     for store in stores:
-        if not store.folder.is_dir():
-            raise UserError(f"no results folder {store.folder}: name one that python -m benchmarks.run wrote")
+        store.must_exist()
         for path, record in store.scan():
             total += 1
             line = ""
@@ -71,7 +70,8 @@ def export(folders: Sequence[Path], output: Path, *, final: bool) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
         if options.command == "verify":
             return 1 if verify([Store(folder) for folder in options.stores]) else 0
         if options.command == "merge":
@@ -79,16 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{added} runs added to {options.into}")
         else:
             print(f"{export(options.stores, options.output, final=options.final)} rows in {options.output}")
-    except (DamagedFile, Conflict) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except CannotWrite as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 74
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(work, {DamagedFile: 1, Conflict: 1, CannotWrite: 74})
 
 
 if __name__ == "__main__":

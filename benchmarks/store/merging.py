@@ -36,8 +36,8 @@ def merge(into: Store, sources: Sequence[Store]) -> int:
     known: dict[str, tuple[Path, RunRecord]] = {}
     new: list[RunRecord] = []
     for store in (into, *sources):
-        if store is not into and not store.folder.is_dir():
-            raise UserError(f"no results folder {store.folder}: name one that python -m benchmarks.run wrote")
+        if store is not into:
+            store.must_exist()
         for record in store.records():
             folder, other = known.setdefault(record.spec.hash, (store.folder, record))
             if other is record:

@@ -103,6 +103,11 @@ class StackedBatchNorm(nn.Module):
         """Whether the batch's own statistics normalise it now."""
         return self.training or self.running_mean is None
 
+    @property
+    def observes(self) -> bool:
+        """Whether a forward pass moves running statistics now."""
+        return self.training and self.observing and self.running_mean is not None
+
     def observe(self, mean: Tensor, var: Tensor, n: int, rows: Tensor | None = None) -> None:
         """Move the running statistics towards a batch's.
 
@@ -112,8 +117,9 @@ class StackedBatchNorm(nn.Module):
             n: values per channel.
             rows: which channels were observed; None for all.
         """
-        if not (self.training and self.observing) or self.running_mean is None or self.running_var is None:
+        if not self.observes:
             return
+        assert self.running_mean is not None and self.running_var is not None
         where: Tensor | slice = slice(None) if rows is None else rows
         with torch.no_grad():
             for running, value in ((self.running_mean, mean), (self.running_var, var * (n / (n - 1)))):
@@ -128,7 +134,7 @@ class StackedBatchNorm(nn.Module):
     def scaled(self, x: Tensor, scale: Tensor, shift: Tensor | None, rows: Tensor | None = None) -> Tensor:
         """Normalise ``x [B, channels, H, W]``, then multiply by ``scale`` and add ``shift``, both ``[channels]``."""
         if self.uses_batch:
-            if self.training and self.observing and self.running_mean is not None:
+            if self.observes:
                 var, mean = torch.var_mean(x.detach(), dim=(0, 2, 3), correction=0)
                 self.observe(mean, var, x.numel() // x.shape[1], rows)
             if not self.fast and compiles(x):
