@@ -20,8 +20,7 @@ from analysis.scores import LABELS, MEASURES
 from analysis.tables.accuracy import caption
 from benchmarks.errors import UserError
 
-BEGIN = "<!-- headline: written by python -m analysis.make_readme -->"
-END = "<!-- end of headline -->"
+BLOCK = command.Block("headline", "make_readme")
 FIGURES = "results/reference/figures"
 SPACE = "nas-bench-201"
 
@@ -91,25 +90,13 @@ def pictures(runs: Runs) -> list[Picture]:
     return [picture for picture in figures.build(runs) if picture.name in wanted]
 
 
-def replaced(readme: str, text: str) -> str:
-    """The README with ``text`` between the markers. Raises ``UserError`` where it has none."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"README.md lacks the lines {BEGIN!r} and {END!r}: add them where the headline is to stand")
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
-
-
 def write(runs: Runs, output: Output) -> None:
     """Rewrite the README of the output folder and its figures."""
-    path = output.folder / "README.md"
-    if not path.is_file():
-        raise UserError(f"no README.md in {output.folder}: name the root of the checkout with --output")
-    text = replaced(path.read_text(encoding="utf-8"), block(runs))
-    for picture in pictures(runs):
+    text, drawn = block(runs), pictures(runs)
+    output.replace(BLOCK, text)
+    for picture in drawn:
         output.write(f"{FIGURES}/{picture.name}.png", figures.render(picture, "png"))
-    output.write("README.md", text)
-    print(f"{path} and {FIGURES} rewritten")
+    print(f"{output.folder / 'README.md'} and {FIGURES} rewritten")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

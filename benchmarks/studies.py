@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Row:
     """One change.
 
     Attributes:
+        kind: a ``reading`` of the paper, a knob ``shared`` with DARTS, or a ``control`` that no paper proposes.
         question: what it asks.
         methods: names with their hyper-parameters, as the command line takes them.
         budget: numbers of the tier that the row replaces.
     """
 
+    kind: Literal["reading", "shared", "control"]
     question: str
     methods: tuple[str, ...]
     budget: Mapping[str, float | int] = field(default_factory=dict)
@@ -28,8 +31,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """Rows on one space, at one tier and at the same seeds."""
+    """Rows on one space, at one tier and at the same seeds.
 
+    Attributes:
+        name: for the command line and file names.
+        space: name of the space.
+        tier: name of the tier.
+        seeds: of every row.
+        rows: the first has DARTS at its defaults, which every row without DARTS is compared with.
+    """
+
+    name: str
     space: str
     tier: str
     seeds: tuple[int, ...]
@@ -39,47 +51,49 @@ class Study:
 BOTH = ("darts-1st", "balenas-1st")
 
 READING = Study(
+    name="reading",
     space="nas-bench-201",
     tier="cpu",
     seeds=(0, 1, 2, 3),
     rows=(
-        Row("the defaults", BOTH),
+        Row("shared", "the defaults", BOTH),
         # How the paper may be read.
-        Row("weights train at a draw, not at the mean", ("balenas-1st@weights_at=sample",)),
-        Row("N is the validation split's true size", ("balenas-1st@data_size=4096",)),
-        Row("prior precision 0.1", ("balenas-1st@prior_precision=0.1",)),
-        Row("prior precision 10", ("balenas-1st@prior_precision=10,prec_init=10",)),
-        Row("prior precision 100", ("balenas-1st@prior_precision=100,prec_init=100",)),
-        Row("four Monte Carlo samples a step", ("balenas-1st@samples=4",)),
-        Row("Vprop: no first moment", ("balenas-1st@optimizer=vprop",)),
-        Row("VON: the exact rule", ("balenas-1st@optimizer=von",), {"arch_lr": 1e-5}),
-        Row("VON, ten times the rate", ("balenas-1st@optimizer=von",), {"arch_lr": 1e-4}),
-        Row("Eq. 17 and 18 literally, one rate", ("balenas-1st@optimizer=eq17",), {"arch_lr": 1e-5}),
-        Row("Eq. 17 and 18, a rate for s of its own", ("balenas-1st@optimizer=eq17-two-rates",), {"arch_lr": 1e-5}),
-        Row("the same at ten times the rate", ("balenas-1st@optimizer=eq17-two-rates",), {"arch_lr": 1e-4}),
-        Row("IVON", ("balenas-1st@optimizer=ivon",), {"arch_lr": 1.0}),
-        Row("IVON, ten times the rate", ("balenas-1st@optimizer=ivon",), {"arch_lr": 10.0}),
-        Row("Bayes by Backprop (Eq. 7)", ("balenas-1st@optimizer=bbb",), {"arch_lr": 0.03}),
-        Row("Bayes by Backprop, ten times the rate", ("balenas-1st@optimizer=bbb",), {"arch_lr": 0.3}),
+        Row("reading", "weights train at a draw, not at the mean", ("balenas-1st@weights_at=sample",)),
+        Row("reading", "N is the validation split's true size", ("balenas-1st@data_size=4096",)),
+        Row("reading", "prior precision 0.1", ("balenas-1st@prior_precision=0.1",)),
+        Row("reading", "prior precision 10", ("balenas-1st@prior_precision=10,prec_init=10",)),
+        Row("reading", "prior precision 100", ("balenas-1st@prior_precision=100,prec_init=100",)),
+        Row("reading", "four Monte Carlo samples a step", ("balenas-1st@samples=4",)),
+        Row("reading", "Vprop: no first moment", ("balenas-1st@optimizer=vprop",)),
+        Row("reading", "VON: the exact rule", ("balenas-1st@optimizer=von",), {"arch_lr": 1e-5}),
+        Row("reading", "VON, ten times the rate", ("balenas-1st@optimizer=von",), {"arch_lr": 1e-4}),
+        Row("reading", "Eq. 17 and 18 literally, one rate", ("balenas-1st@optimizer=eq17",), {"arch_lr": 1e-5}),
+        Row("reading", "the same, s with its own rate", ("balenas-1st@optimizer=eq17-two-rates",), {"arch_lr": 1e-5}),
+        Row("reading", "the same at ten times the rate", ("balenas-1st@optimizer=eq17-two-rates",), {"arch_lr": 1e-4}),
+        Row("reading", "IVON", ("balenas-1st@optimizer=ivon",), {"arch_lr": 1.0}),
+        Row("reading", "IVON, ten times the rate", ("balenas-1st@optimizer=ivon",), {"arch_lr": 10.0}),
+        Row("reading", "Bayes by Backprop (Eq. 7)", ("balenas-1st@optimizer=bbb",), {"arch_lr": 0.03}),
+        Row("reading", "Bayes by Backprop, ten times the rate", ("balenas-1st@optimizer=bbb",), {"arch_lr": 0.3}),
         # Knobs that both methods have.
-        Row("weights before the architecture", tuple(f"{name}@update_order=weights-first" for name in BOTH)),
-        Row("second moment of 1,000 steps, as in the paper", BOTH, {"arch_beta2": 0.999}),
-        Row("three times the architecture rate", BOTH, {"arch_lr": 9e-3}),
-        Row("ten times the architecture rate", BOTH, {"arch_lr": 3e-2}),
-        Row("twice the length", BOTH, {"epochs": 60}),
+        Row("shared", "weights before the architecture", tuple(f"{name}@update_order=weights-first" for name in BOTH)),
+        Row("shared", "second moment of 1,000 steps, as in the paper", BOTH, {"arch_beta2": 0.999}),
+        Row("shared", "three times the architecture rate", BOTH, {"arch_lr": 9e-3}),
+        Row("shared", "ten times the architecture rate", BOTH, {"arch_lr": 3e-2}),
+        Row("shared", "twice the length", BOTH, {"epochs": 60}),
         Row(
+            "shared",
             "L2 on the mean: DARTS with BaLeNAS's delta/N, BaLeNAS with DARTS's 1e-3",
             ("darts-1st@arch_weight_decay=4e-5", "balenas-1st@data_size=1000"),
         ),
         # Controls: noise with nothing Bayesian about it.
-        Row("fixed noise, sigma 1", ("balenas-1st@optimizer=adam-fixed-noise",)),
-        Row("fixed noise, sigma 0.3", ("balenas-1st@optimizer=adam-fixed-noise,prec_init=11.1",)),
-        Row("fixed noise, sigma 0.1", ("balenas-1st@optimizer=adam-fixed-noise,prec_init=100",)),
-        Row("noise that falls from sigma 1 to 0", ("balenas-1st@optimizer=adam-annealed-noise",)),
-        Row("uniform operation weights in the architecture step", ("balenas-1st@optimizer=adam-uniform-weights",)),
+        Row("control", "fixed noise, sigma 1", ("balenas-1st@optimizer=adam-fixed-noise",)),
+        Row("control", "fixed noise, sigma 0.3", ("balenas-1st@optimizer=adam-fixed-noise,prec_init=11.1",)),
+        Row("control", "fixed noise, sigma 0.1", ("balenas-1st@optimizer=adam-fixed-noise,prec_init=100",)),
+        Row("control", "noise that falls from sigma 1 to 0", ("balenas-1st@optimizer=adam-annealed-noise",)),
+        Row("control", "architecture step at uniform weights", ("balenas-1st@optimizer=adam-uniform-weights",)),
         # Both readings of the second order, beside DARTS's.
-        Row("second order: draw first, or unroll first", ("darts-2nd", "balenas-2nd", "balenas-2nd@unrolled_at=mean")),
+        Row("reading", "second order", ("darts-2nd", "balenas-2nd", "balenas-2nd@unrolled_at=mean")),
     ),
 )  # fmt: skip
 
-STUDIES = {"reading": READING}
+STUDIES = {study.name: study for study in (READING,)}

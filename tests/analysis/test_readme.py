@@ -11,7 +11,7 @@ from analysis import figures, make_readme, runs
 from benchmarks.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-README = f"before\n{make_readme.BEGIN}\nold\n{make_readme.END}\nafter\n"
+README = f"before\n{make_readme.BLOCK.begin}\nold\n{make_readme.BLOCK.end}\nafter\n"
 
 
 def test_only_the_block_is_replaced(make_store, tmp_path: Path):
@@ -22,7 +22,7 @@ def test_only_the_block_is_replaced(make_store, tmp_path: Path):
         assert make_readme.main(["--results", str(make_store()), "--output", str(root)]) == 0
         text = (root / "README.md").read_text()
         assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-        assert text.count(make_readme.BEGIN) == 1
+        assert text.count(make_readme.BLOCK.begin) == 1
     for part in ("87.06 ± 12.93", "94.37", "93.62 ± 0.12", "undecided", "n = 2", "quick tier"):
         assert part in text
     named = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
@@ -40,17 +40,17 @@ def test_a_readme_without_markers_is_named(text: str | None, make_store, tmp_pat
 
 def test_replaced_needs_both_markers():
     with pytest.raises(UserError, match="lacks"):
-        make_readme.replaced(make_readme.BEGIN, "x")
+        make_readme.BLOCK.replaced(make_readme.BLOCK.begin, "x")
 
 
 def test_the_committed_readme_is_fresh(tmp_path: Path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     folders = [folder for folder in runs.default_folders(ROOT) if folder.parent.name == "reference"]
-    if make_readme.BEGIN not in readme or not folders:
+    if make_readme.BLOCK.begin not in readme or not folders:
         pytest.skip("the README has no headline yet, or no reference results are committed")
     loaded = runs.load(folders)
     stale = "stale README: run python -m analysis.make_readme and commit what changed"
-    assert make_readme.replaced(readme, make_readme.block(loaded)) == readme, stale
+    assert make_readme.BLOCK.replaced(readme, make_readme.block(loaded)) == readme, stale
     for picture in make_readme.pictures(loaded):
         fresh = tmp_path / f"{picture.name}.png"
         fresh.write_bytes(figures.render(picture, "png"))
