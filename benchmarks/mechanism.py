@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import environment, harness, plan
+from benchmarks import environment, harness, plan, tiers
 from benchmarks.errors import UserError
 from benchmarks.files import save
 from benchmarks.images import probe
@@ -150,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traces = joblib.Parallel(n_jobs=options.jobs, backend="loky")(work)
         rows = [(name, *row) for name, trace in zip(SEARCHES, traces, strict=True) for row in trace]
         about = {
-            "command": command, "seed": options.seed, "tier": options.tier, "pairs": PAIRS, "images": IMAGES,
+            "command": command, "seed": options.seed, "tier": options.tier, "pairs": PAIRS,
+            "images": min(IMAGES, tiers.budget(options.tier, SPACE).valid_images),
             "facts": environment.facts(),
         }  # fmt: skip
         save(options.output, encoded(rows, about))
