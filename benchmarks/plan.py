@@ -160,7 +160,8 @@ def estimate(jobs: Iterable[Job], store: Store) -> Estimate:
     """Price jobs at the median of earlier runs in the store, failed and continued ones left out.
 
     The first that has examples counts: runs on this processor of the same method, space and budget; on this processor
-    of the same method and tier on any space; then the same two on any processor.
+    of the same method and tier on any space; then of the same method with whatever hyper-parameters; then all of these
+    on any processor.
     """
     here = environment.processor()
     prices: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
@@ -168,13 +169,11 @@ def estimate(jobs: Iterable[Job], store: Store) -> Estimate:
         if isinstance(record, RunRecord) and record.status is Status.DONE and not record.facts.get("resumed"):
             spec = record.spec
             for place in {"anywhere", "here"} if record.facts.get("processor") == here else {"anywhere"}:
-                for kind in ((spec.space, spec.budget), (spec.budget.tier,)):
-                    prices[place, spec.method, kind].append(float(record.facts["seconds_total"]))
+                for kind in _kinds(spec):
+                    prices[place, *kind].append(float(record.facts["seconds_total"]))
     total, elsewhere, unknown = 0.0, 0, 0
     for job in jobs:
-        spec = job.spec
-        kinds: tuple[tuple[object, ...], ...] = ((spec.space, spec.budget), (spec.budget.tier,))
-        keys = [(place, spec.method, kind) for place in ("here", "anywhere") for kind in kinds]
+        keys = [(place, *kind) for place in ("here", "anywhere") for kind in _kinds(job.spec)]
         key = next((key for key in keys if key in prices), None)
         if key is None:
             unknown += 1
@@ -182,3 +181,10 @@ def estimate(jobs: Iterable[Job], store: Store) -> Estimate:
             total += statistics.median(prices[key])
             elsewhere += key[0] == "anywhere"
     return Estimate(total, elsewhere, unknown)
+
+
+def _kinds(spec: RunSpec) -> list[tuple[object, ...]]:
+    """What runs of about the same cost have in common, the closest first."""
+    base = spec.method.partition("@")[0]
+    places: list[tuple[object, ...]] = [(spec.space, spec.budget), (spec.budget.tier,)]
+    return [(name, *place) for name in (spec.method, (base,)) for place in places]

@@ -219,6 +219,8 @@ def test_estimates_say_what_they_rest_on(tmp_path: Path, capsys: pytest.CaptureF
     add(darts, 1, 5.0, processor="another")
     results.files()[0].with_name("seed-7-aaaaaaaaaaaa.parquet").write_bytes(b"damaged")  # nor does this
     assert plan.estimate(jobs, results) == plan.Estimate(25.0, 1, 0)
+    other = plan.make(methods=["darts-1st@beta1=0.9"], space_names=["nas-bench-201"], seed_list=[0], tier="smoke")
+    assert plan.estimate(other.jobs, results) == plan.Estimate(5.0, 1, 0)  # by the same method's usual settings
     fixed = ["--spaces", "nas-bench-201", "--tier", "smoke", "--jobs", "1", "--seeds", "1", "--dry-run"]
     methods = ["--methods", "random", "darts-1st", "darts-2nd"]
     assert run.main([*methods, *fixed, "--output", str(tmp_path / "runs")]) == 0
