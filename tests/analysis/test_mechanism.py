@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -94,3 +95,12 @@ def test_the_figure_shows_every_search(frame: pd.DataFrame):
     assert titles == ["DARTS (1st)", "BaLeNAS (1st), weights at draws"]
     labels = {text.get_text() for legend in picture.figure.legends for text in legend.get_texts()}
     assert {"skip", "measured, sigma 1", "predicted, own sigma"} <= labels
+
+
+def test_every_number_of_the_text_is_in_the_tables():
+    folder = Path(__file__).resolve().parents[2] / make_study.FOLDER
+    prose, tables = (folder / "README.md").read_text(encoding="utf-8").split(make_study.BLOCK.begin)
+    numbers = re.findall(r"(?<![\w.])[+-]?\d+\.\d+", prose.partition("## Why skip")[2])
+    assert len(numbers) > 20
+    printed = set(re.findall(r"[+-]?\d+\.\d+", tables))
+    assert [number for number in numbers if number not in printed] == []

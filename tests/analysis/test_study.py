@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.testing.compare import compare_images
 
-from analysis import make_study, regression, rendering, runs
+from analysis import figures, make_study, regression, rendering, runs
 from analysis.rendering import MeanSd, Table
 from analysis.tables import study as tables
 from benchmarks import spaces
@@ -172,17 +173,18 @@ def test_the_command_line(tmp_path: Path, make_store, capsys: pytest.CaptureFixt
     assert "no finished run of a study" in capsys.readouterr().err
 
 
-def test_the_committed_study_is_fresh() -> None:
+def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
     folder = ROOT / make_study.FOLDER
-    if not (folder / "README.md").is_file():
-        pytest.skip("no run of the study is committed yet")
-    made = list(make_study.tables(runs.load([folder])))
+    loaded = runs.load([folder])
+    made, picture = list(make_study.tables(loaded)), make_study.figure(loaded)
     stale = "stale study: run python -m analysis.make_study and commit what changed"
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    text = "\n".join(rendering.markdown(table) for table in made)
-    assert make_study.BLOCK.replaced(readme, text) == readme, stale
+    assert make_study.BLOCK.replaced(readme, make_study.block(made, picture)) == readme, stale
     for table in made:
         assert (folder / f"{table.name}.csv").read_text() == rendering.comma_separated(table), stale
+    fresh = tmp_path / "fresh.png"
+    fresh.write_bytes(figures.render(picture, "png"))
+    assert compare_images(str(folder / f"{picture.name}.png"), str(fresh), tol=5) is None, stale
 
 
 def test_every_study_starts_with_darts() -> None:
