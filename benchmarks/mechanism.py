@@ -11,64 +11,85 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import joblib
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import environment, harness, plan, tiers
+from benchmarks import harness, plan
 from benchmarks.errors import UserError
 from benchmarks.files import save
 from benchmarks.images import probe
 from benchmarks.observations import Row, encoded
+from benchmarks.spec import SearchProblem
 from benchmarks.store import Store
 from methods.curvature import curvature
 from methods.differentiable import DifferentiableSearch
 from methods.gradients import Batch, first_order, frozen
 
 SPACE = "nas-bench-201"
-SEARCHES = ("darts-1st", "balenas-1st", "balenas-1st@weights_at=sample")
+SEARCHES = ("darts-1st", "darts-1st@arch_weight_decay=4e-5", "balenas-1st", "balenas-1st@weights_at=sample")
+"""DARTS, the same with the L2 of BaLeNAS's prior (delta/N), so that only noise is left between it and BaLeNAS."""
 EPOCHS = (0, 1, 2, 3, 5, 10, 15, 20, 25)
 """Measured besides the last."""
 IMAGES = 256
+"""In a batch."""
+BATCHES = 4
+"""Disjoint ones, whose spread says how far a gradient at the mean hangs on its images."""
 PAIRS = 32
 """Antithetic pairs of draws that gradients and losses are averaged over."""
 WIDE = 1.0
 
 
-def observe(search: DifferentiableSearch, epoch: int, batch: Batch, pairs: int = PAIRS) -> Iterator[Row]:
-    """Everything that is measured of a search after an epoch, on one fixed batch of its validation split.
+def observe(search: DifferentiableSearch, epoch: int, batches: Sequence[Batch], pairs: int = PAIRS) -> Iterator[Row]:
+    """Everything that is measured of a search after an epoch, on fixed batches of its validation split.
 
     Args:
         search: is left as it was.
         epoch: names the draws, which are the same for every search at a seed.
-        batch: images and labels.
+        batches: everything is measured on the first; the others serve errors at the mean.
         pairs: of draws.
 
     Yields:
-        ``(quantity, width, edge, operation, value, error)``, the last a standard error over pairs. Of every parameter
-        its ``alpha``, ``weight`` (of the operation), ``sigma``, ``curvature`` (diagonal of the Hessian) and
-        ``gradient``; of width ``mean`` at the mean, ``own`` and ``wide`` averaged over draws. Of the whole, ``loss``
-        at the mean, ``rise`` of the mean loss over draws above it, and ``predicted``, half the sum of sigma_i^2 H_ii.
-        Of every operation, the ``rise`` where only its own parameters are drawn.
+        ``(quantity, width, edge, operation, value, error)``. Of every parameter its ``alpha``, ``weight`` (of the
+        operation), ``sigma``, ``curvature`` (diagonal of the Hessian) and ``gradient``; of every operation its
+        ``push``, minus the gradient averaged over edges. Gradients are of width ``mean`` at the mean, with the
+        standard deviation over batches as error, and of width ``own`` and ``wide`` averaged over draws, with the
+        standard error over pairs. Of the whole, ``loss`` at the mean, ``rise`` of the mean loss over draws above it,
+        and ``predicted``, half the sum of sigma_i^2 H_ii. Of every operation, the ``rise`` where only its own
+        parameters are drawn.
     """
+    batch = batches[0]
     space, mean, own = search.problem.space, search.optimizer.mean.detach(), search.optimizer.sigma.detach()
     names = [(edge, name) for edge, group in enumerate(space.groups) for name in group.alternatives]
+    operations = list(dict.fromkeys(name for _, name in names))
     unit = torch.randn(pairs, len(mean), generator=search.problem.seeds.generator("mechanism", epoch))
     used = torch.tensor([name != "none" for _, name in names])
     widths = {"wide": torch.full_like(mean, WIDE)} | ({"own": own} if bool((own > 0).any()) else {})
 
-    def of_parameters(quantity: str, width: str | None, values: Tensor, errors: Tensor | None = None) -> Iterator[Row]:
-        missing = [None] * len(names) if errors is None else errors.tolist()
-        for (edge, name), value, error in zip(names, values.tolist(), missing, strict=True):
-            yield quantity, width, edge, name, value, error
+    def of_parameters(quantity: str, values: Tensor) -> Iterator[Row]:
+        for (edge, name), value in zip(names, values.tolist(), strict=True):
+            yield quantity, None, edge, name, value, None
+
+    def gradients(width: str, values: Tensor, repeated: Tensor, scale: float) -> Iterator[Row]:
+        """A gradient ``[parameters]``, its errors from the spread of repetitions ``[n, parameters]``."""
+        errors = repeated.std(0) * scale
+        for (edge, name), value, error in zip(names, values.tolist(), errors.tolist(), strict=True):
+            yield "gradient", width, edge, name, value, error
+        for operation in operations:
+            mask = torch.tensor([name == operation for _, name in names])
+            push, error = -values[mask].mean(), repeated[:, mask].mean(1).std() * scale
+            yield "push", width, None, operation, float(push), float(error)
+
+    def gradient(point: Tensor, at: Batch = batch) -> Tensor:
+        return first_order(search.supernet, search.relax, point, at)
 
     def loss(weights: Tensor) -> Tensor:
         return functional.cross_entropy(search.supernet(batch.images, weights), batch.labels)
@@ -82,38 +103,35 @@ def observe(search: DifferentiableSearch, epoch: int, batch: Batch, pairs: int =
         with search.supernet.twice_differentiable():
             exact = curvature(loss, mean, space.sizes, used=used)
         diagonal, base = exact.h_alpha.diagonal(), exact.loss
-        yield from of_parameters("alpha", None, mean)
-        yield from of_parameters("weight", None, exact.p)
-        yield from of_parameters("sigma", None, own)
-        yield from of_parameters("curvature", None, diagonal)
-        yield from of_parameters("gradient", "mean", first_order(search.supernet, search.relax, mean, batch))
+        yield from of_parameters("alpha", mean)
+        yield from of_parameters("weight", exact.p)
+        yield from of_parameters("sigma", own)
+        yield from of_parameters("curvature", diagonal)
         yield "loss", "mean", None, None, base, None
+        at_mean = torch.stack([gradient(mean, at) for at in batches])
+        yield from gradients("mean", at_mean[0], at_mean, 1)
         for width, sigma in widths.items():
             offsets = unit * sigma
-            found = torch.stack([
-                torch.stack([
-                    first_order(search.supernet, search.relax, mean + sign * offset, batch) for sign in (1, -1)
-                ]).mean(0)
-                for offset in offsets
-            ])  # fmt: skip
-            yield from of_parameters("gradient", width, found.mean(0), found.std(0) / pairs**0.5)
+            found = torch.stack([(gradient(mean + offset) + gradient(mean - offset)) / 2 for offset in offsets])
+            yield from gradients(width, found.mean(0), found, pairs**-0.5)
             yield "predicted", width, None, None, float((sigma.square() * diagonal).sum() / 2), None
             with torch.no_grad():
                 yield "rise", width, None, None, *rise(offsets)
         with torch.no_grad():
-            for operation in dict.fromkeys(name for _, name in names):
+            for operation in operations:
                 mask = torch.tensor([float(name == operation) for _, name in names])
                 yield "rise", "wide", None, operation, *rise(unit * WIDE * mask)
 
 
-def replay(method: str, *, seed: int, tier: str, data_dir: Path | None, pairs: int = PAIRS) -> list[Row]:
-    """Search again and measure: ``(epoch, architecture, *observation)`` rows, epochs ascending.
+def replay(job: plan.Job, data_dir: Path | None, pairs: int = PAIRS) -> tuple[list[Row], dict[str, Any]]:
+    """Search again and measure.
+
+    Returns:
+        ``(search, epoch, architecture, *observation)`` rows, epochs ascending, and the facts of the run.
 
     Raises:
         UserError: the search did not finish.
     """
-    made = plan.make(methods=[method], space_names=[SPACE], seed_list=[seed], tier=tier, data_dir=data_dir)
-    (job,) = made.jobs
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         settings = harness.Settings(Store(Path(folder)), data_dir, checkpoint_every=job.spec.budget.epochs)
@@ -121,18 +139,25 @@ def replay(method: str, *, seed: int, tier: str, data_dir: Path | None, pairs: i
         with run:
             run.begin()
             search = cast(DifferentiableSearch, run.method)
-            split = search.problem.images
-            n = min(IMAGES, len(split.valid_images))
-            batch = Batch(*probe(split.valid_images, split.valid_labels, n, mean=split.mean, std=split.std))
+            batches = probes(search.problem)
             while not run.is_over:
                 epoch = run.epoch
                 run.advance(search.train_epoch(epoch) if epoch else {})
                 if epoch in EPOCHS or epoch == search.epochs:
-                    cell = run.rows[-1]["architecture"]
-                    found += [(epoch, cell, *row) for row in observe(search, epoch, batch, pairs)]
+                    at = (job.spec.method, epoch, run.rows[-1]["architecture"])
+                    found += [(*at, *row) for row in observe(search, epoch, batches, pairs)]
     if run.record.message:
         raise UserError(f"{job.spec.label} ended as {run.record.status}: {run.record.last_line}")
-    return found
+    return found, dict(run.record.facts)
+
+
+def probes(problem: SearchProblem) -> list[Batch]:
+    """Up to ``BATCHES`` disjoint batches of up to ``IMAGES`` images of the validation split, two at least."""
+    split = problem.images
+    n = min(IMAGES, len(split.valid_images) // 2)
+    parts = zip(split.valid_images.split(n), split.valid_labels.split(n), strict=True)
+    batches = [Batch(*probe(*part, n, mean=split.mean, std=split.std)) for part in parts if len(part[0]) == n]
+    return batches[:BATCHES]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,19 +166,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.jobs < 1 or options.seed < 0:
         print("error: --jobs takes 1 or more, --seed 0 or more", file=sys.stderr)
         return 2
-    command = shlex.join(["python", "-m", "benchmarks.mechanism", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        work = (
-            joblib.delayed(replay)(name, seed=options.seed, tier=options.tier, data_dir=options.data_dir)
-            for name in SEARCHES
-        )
-        traces = joblib.Parallel(n_jobs=options.jobs, backend="loky")(work)
-        rows = [(name, *row) for name, trace in zip(SEARCHES, traces, strict=True) for row in trace]
+        jobs = plan.make(
+            methods=SEARCHES,
+            space_names=[SPACE],
+            seed_list=[options.seed],
+            tier=options.tier,
+            data_dir=options.data_dir,
+        ).jobs
+        traces = joblib.Parallel(n_jobs=options.jobs)(joblib.delayed(replay)(job, options.data_dir) for job in jobs)
+        rows = [row for trace, _ in traces for row in trace]
+        budget = jobs[0].spec.budget
         about = {
-            "command": command, "seed": options.seed, "tier": options.tier, "pairs": PAIRS,
-            "images": min(IMAGES, tiers.budget(options.tier, SPACE).valid_images),
-            "facts": environment.facts(),
-        }  # fmt: skip
+            "command": f"python -m benchmarks.mechanism --seed {options.seed} --tier {options.tier}",
+            "seed": options.seed,
+            "pairs": PAIRS,
+            "batch": min(IMAGES, budget.valid_images // 2),
+            "specs": {job.spec.method: job.spec.hash for job in jobs},
+            "budget": asdict(budget),
+            "facts": traces[0][1],
+        }
         save(options.output, encoded(rows, about))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -165,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mechanism",
-        description="Measure architecture gradients at the mean and over the posterior, along three searches.",
+        description="Measure architecture gradients at the mean and over the posterior, along four searches.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--seed", type=int, default=0)

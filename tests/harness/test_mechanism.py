@@ -10,24 +10,28 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmarks import harness, mechanism, observations, plan
+from benchmarks import harness, mechanism, observations, plan, spaces
 from benchmarks.errors import UserError
 from benchmarks.images import probe
 from benchmarks.seeds import Seeds
 from benchmarks.store import Store
 
 BALENAS = "balenas-1st"
+SKIP = torch.tensor(
+    [name == "skip_connect" for group in spaces.get("nas-bench-201").groups for name in group.alternatives]
+)
+JOB = plan.make(methods=[BALENAS], space_names=["nas-bench-201"], seed_list=[0], tier="smoke").jobs[0]
 
 
 @pytest.fixture(scope="module")
 def replayed() -> pd.DataFrame:
-    rows = mechanism.replay(BALENAS, seed=0, tier="smoke", data_dir=None, pairs=4)
-    return pd.DataFrame([(BALENAS, *row) for row in rows], columns=list(observations.COLUMNS))
+    rows, facts = mechanism.replay(JOB, None, pairs=4)
+    assert facts["images_sha256"] == JOB.spec.images
+    return pd.DataFrame(rows, columns=list(observations.COLUMNS))
 
 
 def plain(tmp_path: Path) -> harness.Run:
-    made = plan.make(methods=[BALENAS], space_names=["nas-bench-201"], seed_list=[0], tier="smoke")
-    run = harness.Run(made.jobs[0], harness.Settings(Store(tmp_path)), lambda *_: None, lambda: False)
+    run = harness.Run(JOB, harness.Settings(Store(tmp_path)), lambda *_: None, lambda: False)
     with run:
         run.begin()
         while not run.is_over:
@@ -55,22 +59,31 @@ def test_what_is_measured(replayed: pd.DataFrame, tmp_path: Path) -> None:
     """Gradients and rises of the last epoch, computed again by plain autograd."""
     search = plain(tmp_path).method
     split, space = search.problem.images, search.problem.space
-    images, labels = probe(split.valid_images, split.valid_labels, 64, mean=split.mean, std=split.std)
+    whole = probe(split.valid_images, split.valid_labels, 64, mean=split.mean, std=split.std)
+    first, second = ((whole[0][part], whole[1][part]) for part in (slice(32), slice(32, 64)))
 
-    def loss(alpha: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(search.supernet(images, search.relax(alpha)), labels)
+    def loss(alpha: torch.Tensor, batch=first) -> torch.Tensor:
+        return functional.cross_entropy(search.supernet(batch[0], search.relax(alpha)), batch[1])
 
-    def gradient(alpha: torch.Tensor) -> torch.Tensor:
+    def gradient(alpha: torch.Tensor, batch=first) -> torch.Tensor:
         alpha = alpha.detach().requires_grad_()
-        return torch.autograd.grad(loss(alpha), alpha)[0]
+        return torch.autograd.grad(loss(alpha, batch), alpha)[0]
 
     last = replayed[replayed["epoch"] == 2]
     mean, sigma = search.optimizer.mean, search.optimizer.sigma
     unit = torch.randn(4, 30, generator=Seeds(0, space.name, "digits", BALENAS).generator("mechanism", 2))
     np.testing.assert_allclose(values(last, "gradient", "mean"), gradient(mean), rtol=1e-4, atol=1e-6)
+    errors = last[(last["quantity"] == "gradient") & (last["width"] == "mean")]["error"]
+    spread = (gradient(mean) - gradient(mean, second)).abs() / 2**0.5  # the standard deviation of two
+    np.testing.assert_allclose(errors, spread, rtol=1e-3, atol=1e-6)
     for width, scale in (("own", sigma), ("wide", torch.ones(30))):
         ends = [mean + sign * e * scale for e in unit for sign in (1, -1)]
-        expected = torch.stack([gradient(end) for end in ends]).mean(0)
+        found = torch.stack([gradient(end) for end in ends])
+        expected = found.mean(0)
+        skips = last[(last["quantity"] == "push") & (last["width"] == width) & (last["operation"] == "skip_connect")]
+        assert skips["value"].item() == pytest.approx(-float(expected[SKIP].mean()), rel=1e-3)
+        pairs = found[:, SKIP].mean(1).reshape(4, 2).mean(1)
+        assert skips["error"].item() == pytest.approx(float(pairs.std() / 2), rel=1e-3)
         np.testing.assert_allclose(values(last, "gradient", width), expected, rtol=1e-3, atol=1e-6)
         whole = last[(last["quantity"] == "rise") & (last["width"] == width) & last["operation"].isna()]
         with torch.no_grad():
@@ -79,13 +92,11 @@ def test_what_is_measured(replayed: pd.DataFrame, tmp_path: Path) -> None:
         predicted = last[(last["quantity"] == "predicted") & (last["width"] == width)]["value"].item()
         curvature = torch.tensor(values(last, "curvature"))
         assert predicted == pytest.approx(float((scale.double() ** 2 * curvature).sum() / 2), rel=1e-5)
-    skip = torch.tensor([name == "skip_connect" for group in space.groups for name in group.alternatives])
     with torch.no_grad():
-        ends = [mean + sign * e * skip for e in unit for sign in (1, -1)]
+        ends = [mean + sign * e * SKIP for e in unit for sign in (1, -1)]
         rise = float(torch.stack([loss(end) for end in ends]).mean() - loss(mean))
-    assert last[last["operation"].eq("skip_connect") & last["edge"].isna()]["value"].item() == pytest.approx(
-        rise, abs=1e-5
-    )
+    alone = last[(last["quantity"] == "rise") & (last["operation"] == "skip_connect")]
+    assert alone["value"].item() == pytest.approx(rise, abs=1e-5)
 
 
 def test_a_file_gives_back_what_was_written(replayed: pd.DataFrame, tmp_path: Path) -> None:
