@@ -31,13 +31,12 @@ BLOCK = command.Block("study tables", "make_study")
 def tables(runs: Runs) -> Iterator[Table]:
     """Every table that the runs allow."""
     for plan in STUDIES.values():
-        arms = study.arms(runs, plan)
-        if all(arm.finals.empty for arm in arms):
+        if all(arm.finals.empty for arm in study.arms(runs, plan)):
             continue
-        yield study.outcomes(arms, plan)
-        yield study.measurements(arms, plan)
-        if plan is not READING and (table := study.verdicts(arms, plan)) is not None:
-            yield table
+        yield study.outcomes(runs, plan)
+        yield study.measurements(runs, plan)
+        if plan is not READING:
+            yield study.verdicts(runs, plan)
 
     if (measured := _measured(runs)) is not None:
         yield from mechanism.build(*measured)

@@ -181,9 +181,9 @@ def load(folders: Sequence[Path]) -> Runs:
 
 
 def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Drop runs done with older numerics wherever the same setting, method and seed has newer ones."""
-    key = ["space", "tier", "data", "images", "method", "seed"]
-    newest = frame.groupby(key)["numerics"].transform("max")
+    """Drop runs done with older numerics wherever the same setting, budget, method and seed has newer ones."""
+    key = ["space", "data", "images", "method", "seed", *(name for name in frame if str(name).startswith("budget."))]
+    newest = frame.groupby(key, dropna=False)["numerics"].transform("max")
     kept = frame[frame["numerics"] == newest]
     return kept, frame["spec_hash"].nunique() - kept["spec_hash"].nunique()
 

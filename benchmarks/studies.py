@@ -38,7 +38,7 @@ class Study:
         space: name of the space.
         tier: name of the tier.
         seeds: of every row.
-        rows: the first has DARTS at its defaults, which every row without DARTS is compared with.
+        rows: the first has the DARTS that every row without DARTS is compared with.
     """
 
     name: str
@@ -80,11 +80,8 @@ READING = Study(
         Row("shared", "three times the architecture rate", BOTH, {"arch_lr": 9e-3}),
         Row("shared", "ten times the architecture rate", BOTH, {"arch_lr": 3e-2}),
         Row("shared", "twice the length", BOTH, {"epochs": 60}),
-        Row(
-            "shared",
-            "L2 on the mean: DARTS with BaLeNAS's delta/N, BaLeNAS with DARTS's 1e-3",
-            ("darts-1st@arch_weight_decay=4e-5", "balenas-1st@data_size=1000"),
-        ),
+        Row("shared", "DARTS with the L2 of BaLeNAS's prior, delta/N", ("darts-1st@arch_weight_decay=4e-5",)),
+        Row("shared", "BaLeNAS with DARTS's L2: N = 1,000, so sigma too", ("balenas-1st@data_size=1000",)),
         # Controls: noise with nothing Bayesian about it.
         Row("control", "fixed noise, sigma 1", ("balenas-1st@optimizer=adam-fixed-noise",)),
         Row("control", "fixed noise, sigma 0.3", ("balenas-1st@optimizer=adam-fixed-noise,prec_init=11.1",)),

@@ -1,4 +1,4 @@
-"""Architecture gradients at the mean and over draws, and what the draws cost, along three searches."""
+"""Architecture gradients at the mean and over draws, and what the draws cost, along four searches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build(frame: pd.DataFrame, about: dict[str, Any]) -> Picture:
         for column, search in enumerate(searches):
             one = tables.of(frame, search)
             for row, width in enumerate(("mean", "wide")):
-                _pushes(axes[row][column], tables.pushes(one, width))
+                _pushes(axes[row][column], tables.pushes(one, width), tables.pushes(one, width, "error"))
             _losses(axes[2][column], one)
             axes[0][column].set_title(tables.name(search))
             axes[2][column].set_xlabel("search epoch")
@@ -49,17 +49,21 @@ def build(frame: pd.DataFrame, about: dict[str, Any]) -> Picture:
         "mechanism",
         "What the architecture gradient asks for, and what a wide posterior makes of it",
         "Above, minus the gradient of the validation loss in the architecture parameters, averaged over the six edges: "
-        "at the mean, then averaged over draws of sigma 1, from which BaLeNAS's posterior starts. Below, how far the "
-        "mean loss over draws lies above the loss at the mean (bars: one standard error), beside half the sum of "
-        f"sigma_i^2 H_ii (Eq. 19). {tables.caption(about)}",
+        "at the mean (bars: standard deviation over disjoint batches), then averaged over draws of sigma 1, from which "
+        "BaLeNAS's posterior starts (bars: standard error of the draws). Below, how far the mean loss over draws lies "
+        f"above the loss at the mean, beside half the sum of sigma_i^2 H_ii (Eq. 19). {tables.caption(about)}",
         figure,
     )
 
 
-def _pushes(axis: Axes, push: pd.DataFrame) -> None:
+def _pushes(axis: Axes, push: pd.DataFrame, error: pd.DataFrame) -> None:
     for operation in push.columns:
         colour, dash, marker, name = OPERATIONS[operation]
-        axis.plot(push.index, 1000 * push[operation], color=colour, linestyle=dash, marker=marker, label=name)
+        bars = 1000 * error[operation]
+        axis.errorbar(
+            push.index, 1000 * push[operation], bars, color=colour, linestyle=dash, marker=marker, label=name,
+            elinewidth=0.7,
+        )  # fmt: skip
     axis.axhline(0, color="black", linewidth=0.6)
 
 

@@ -7,16 +7,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from analysis.rendering import Cell, MeanSd, Table
-from analysis.runs import display
+from analysis.rendering import Cell, Table
+from analysis.runs import describe, display
 
-WIDTHS = {"mean": "at the mean", "own": "over the posterior", "wide": "over draws of sigma 1"}
-SHOWN = (0, 1, 5, 15, 30)
-"""Epochs that the table of losses prints."""
+FOLLOWED = ("skip_connect", "nor_conv_3x3")
+"""Operations whose pushes are printed; the figure has all."""
+SHOWN = (0, 1, 3, 5, 15, 30)
+"""Epochs that tables print, besides the last."""
+NAMES = {"": "", "weights_at=sample": ", weights at draws", "arch_weight_decay=4e-5": ", L2 of BaLeNAS"}
 PUSH = (
-    "Operations: minus the gradient of the validation loss in the architecture parameters, in 1e-3 nats a unit, "
-    "averaged over the six edges and the measured epochs after the first; positive strengthens."
+    "Push: minus the gradient of the validation loss in an operation's architecture parameters, in 1e-3 nats a unit, "
+    "averaged over the six edges; positive strengthens. In brackets, at the mean, the standard deviation over disjoint "
+    "batches; over draws, the standard error of the draws, the images being those of the first batch."
+)
+NOISE = (
+    "Nats; in brackets one standard error. Predicted: half the sum of sigma_i^2 H_ii. A ratio is left out where what "
+    "is measured lies within three standard errors of 0."
+)
+TOLERANCE = (
+    "Rises in nats, in brackets one standard error; half the sum of H_ii over the six edges is Eq. (19)'s prediction. "
+    "Pushes in 1e-3 nats a unit. The correlation is over five operations."
 )
 Frame = pd.DataFrame
 
@@ -30,16 +42,21 @@ def build(frame: Frame, about: dict[str, Any]) -> Iterator[Table]:
 
 def caption(about: dict[str, Any]) -> str:
     """What the numbers were measured on."""
+    budget, facts = about["budget"], about["facts"]
+    run = {f"budget.{name}": value for name, value in budget.items()}
+    run |= {"tier": budget["tier"], "data": budget["data"], "images": facts["images_sha256"]}
+    run["facts.images_provenance"] = facts["images_provenance"]
     return (
-        f"nas-bench-201, {about['tier']} tier, seed {about['seed']}, one search a row: {about['images']} validation "
-        f"images without augmentation, {about['pairs']} antithetic pairs of draws, the same for every search."
+        f"nas-bench-201, {describe(pd.Series(run))}; seed {about['seed']}, one search each. Measured on "
+        f"{about['batch']} validation images without augmentation and {about['pairs']} antithetic pairs of draws, the "
+        "same for every search."
     )
 
 
 def name(search: str) -> str:
     """A search as tables and figures print it."""
     method, _, settings = search.partition("@")
-    return display(method) + {"": "", "weights_at=sample": ", weights at draws"}[settings]
+    return display(method) + NAMES[settings]
 
 
 def parameters(frame: Frame, quantity: str, width: str | None = None) -> Frame:
@@ -66,49 +83,56 @@ def of(frame: Frame, search: str) -> Frame:
     return frame[frame["search"] == search]
 
 
-def pushes(frame: Frame, width: str) -> Frame:
-    """Minus the architecture gradient, averaged over edges: by epoch and operation, for one search.
-
-    Positive where a step of gradient descent would strengthen the operation. An edge's gradients sum to zero.
-    """
-    return -parameters(frame, "gradient", width).groupby("epoch").mean()
+def pushes(frame: Frame, width: str, column: str = "value") -> Frame:
+    """Pushes by epoch and operation (see ``PUSH``; nats a unit), for one search; empty where not measured."""
+    chosen = frame[(frame["quantity"] == "push") & (frame["width"] == width)]
+    table = chosen.pivot(index="epoch", columns="operation", values=column).sort_index()
+    return table[list(dict.fromkeys(chosen["operation"]))]
 
 
 def gradients(frame: Frame, about: dict[str, Any]) -> Table:
-    """Each operation's push at the mean and over draws, averaged over the search, and how the two compare."""
-    operations = list(pushes(of(frame, searches(frame)[0]), "mean").columns)
+    """How skip connections and 3x3 convolutions are pushed at the mean and over draws, along every search."""
     rows: list[tuple[Cell, ...]] = []
     for search in searches(frame):
         one = of(frame, search)
-        at_mean = parameters(one, "gradient", "mean")
-        for width, words in WIDTHS.items():
-            there = parameters(one, "gradient", width)
-            if there.empty:
-                continue
-            late = there.index.get_level_values("epoch") > 0
-            push = pushes(one, width)
-            a, b = at_mean[late].groupby("epoch"), there[late].groupby("epoch")
-            pairs = [(x.to_numpy().ravel(), b.get_group(epoch).to_numpy().ravel()) for epoch, x in a]
-            cosine = float(np.mean([x @ y / (np.linalg.norm(x) * np.linalg.norm(y)) for x, y in pairs]))
-            length = float(np.mean([np.linalg.norm(y) / np.linalg.norm(x) for x, y in pairs]))
-            same = width == "mean"
-            rows.append(
-                (
-                    name(search),
-                    words,
-                    *(f"{1000 * push.loc[push.index > 0, op].mean():+.1f}" for op in operations),
-                    None if same else cosine,
-                    None if same else length,
-                )
-            )
+        sigma = parameters(one, "sigma").groupby("epoch").mean().mean(axis=1)
+        for epoch in _shown(one):
+            pushed = [_with_error(one, w, op, epoch) for op in FOLLOWED for w in ("mean", "own", "wide")]
+            cosines = [_cosine(one, width, epoch) for width in ("own", "wide")]
+            rows.append((name(search), epoch, f"{sigma[epoch]:.2f}" if sigma[epoch] > 0 else None, *pushed, *cosines))
     return Table(
         "mechanism-gradients",
         "What the architecture gradient asks for, at the mean and averaged over draws",
-        ("search", "gradient", *operations, "cosine with the mean's", "length / the mean's"),
+        (
+            "search", "epoch", "mean sigma",
+            *(f"{op}: {width}" for op in FOLLOWED for width in ("at the mean", "over the posterior", "over sigma 1")),
+            "cosine of posterior's and mean's", "cosine of sigma 1's and mean's",
+        ),
         tuple(rows),
         caption(about),
         (PUSH,),
-    )
+    )  # fmt: skip
+
+
+def _shown(one: Frame) -> list[int]:
+    epochs = sorted(set(one["epoch"]))
+    return [int(epoch) for epoch in epochs if epoch in SHOWN or epoch == epochs[-1]]
+
+
+def _with_error(one: Frame, width: str, operation: str, epoch: int) -> str | None:
+    values = pushes(one, width)
+    if values.empty:
+        return None
+    return f"{1000 * values[operation][epoch]:+.1f} ({1000 * pushes(one, width, 'error')[operation][epoch]:.1f})"
+
+
+def _cosine(one: Frame, width: str, epoch: int) -> float | None:
+    """Between the gradients over draws and at the mean, over all parameters."""
+    there = parameters(one, "gradient", width)
+    if there.empty:
+        return None
+    a, b = (table.loc[epoch].to_numpy().ravel() for table in (parameters(one, "gradient", "mean"), there))
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
 def noise(frame: Frame, about: dict[str, Any]) -> Table:
@@ -117,50 +141,61 @@ def noise(frame: Frame, about: dict[str, Any]) -> Table:
     for search in searches(frame):
         one = of(frame, search)
         losses = whole(one, "loss", "mean")
-        for epoch in (e for e in losses.index if e in SHOWN or e == losses.index[-1]):
-            cells: list[Cell] = []
-            for width in ("own", "wide"):
-                found = whole(one, "rise", width)
-                if epoch not in found.index:
-                    cells += [None, None]
-                    continue
-                error = whole(one, "rise", width, "error")[epoch]
-                cells += [f"{found[epoch]:+.4f} ({error:.4f})", f"{whole(one, 'predicted', width)[epoch]:+.4f}"]
-            rows.append((name(search), int(epoch), MeanSd(float(losses[epoch]), digits=3), *cells))
+        for epoch in _shown(one):
+            cells = [cell for width in ("own", "wide") for cell in _rise(one, width, epoch)]
+            rows.append((name(search), epoch, f"{losses[epoch]:.3f}", *cells))
     return Table(
         "mechanism-noise",
         "What draws do to the loss, measured and predicted by Eq. (19)",
         (
-            "search", "epoch", "loss at the mean", "rise over the posterior", "predicted", "rise over sigma 1",
-            "predicted, sigma 1",
+            "search", "epoch", "loss at the mean", "rise over the posterior", "predicted", "predicted / measured",
+            "rise over sigma 1", "predicted, sigma 1", "predicted / measured, sigma 1",
         ),
         tuple(rows),
         caption(about),
-        ("Nats; in brackets one standard error. Predicted: half the sum of sigma_i^2 H_ii.",),
+        (NOISE,),
     )  # fmt: skip
 
 
+def _rise(one: Frame, width: str, epoch: int) -> tuple[Cell, Cell, Cell]:
+    measured = whole(one, "rise", width)
+    if measured.empty:
+        return None, None, None
+    value, error = measured[epoch], whole(one, "rise", width, "error")[epoch]
+    predicted = whole(one, "predicted", width)[epoch]
+    ratio = (
+        None if abs(value) < 3 * error else f"{predicted / value:.2f} ({abs(predicted / value) * error / value:.2f})"
+    )
+    return f"{value:+.4f} ({error:.4f})", f"{predicted:+.4f}", ratio
+
+
 def tolerance(frame: Frame, about: dict[str, Any]) -> Table:
-    """How much the loss rises where one operation's parameters alone are drawn, and that operation's curvature."""
+    """How much the loss rises where one operation's parameters alone are drawn, beside how it is pushed."""
     rows: list[tuple[Cell, ...]] = []
     operations: list[str] = []
     for search in searches(frame):
         one = of(frame, search)
         last = one[one["epoch"] == one["epoch"].max()]
-        rises = last[(last["quantity"] == "rise") & last["edge"].isna() & last["operation"].notna()]
-        rises = rises.set_index(rises["operation"].astype(str))
-        curvature, weight = parameters(last, "curvature").sum(), parameters(last, "weight").mean()
-        operations = [str(op) for op in curvature.index]
-        rows.append(
-            (name(search), "rise", *(f"{rises['value'][op]:+.4f} ({rises['error'][op]:.4f})" for op in operations))
-        )
-        rows.append((name(search), "half the sum of H_ii", *(f"{curvature[op] / 2:+.4f}" for op in operations)))
-        rows.append((name(search), "mean operation weight", *(f"{weight[op]:.3f}" for op in operations)))
+        rises = last[(last["quantity"] == "rise") & last["operation"].notna()].set_index("operation")
+        half, weight = parameters(last, "curvature").sum() / 2, parameters(last, "weight").mean()
+        push = pushes(last, "wide").iloc[0]
+        operations = [str(op) for op in half.index]
+        correlation = stats.spearmanr(rises.loc[operations, "value"], push[operations]).statistic
+        printed = {
+            "rise": [f"{rises['value'][op]:+.4f} ({rises['error'][op]:.4f})" for op in operations],
+            "half the sum of H_ii": [f"{half[op]:+.4f}" for op in operations],
+            "mean operation weight": [f"{weight[op]:.3f}" for op in operations],
+            "push over sigma 1": [f"{1000 * push[op]:+.1f}" for op in operations],
+        }
+        rows += [
+            (name(search), row, *cells, float(correlation) if row.startswith("push") else None)
+            for row, cells in printed.items()
+        ]
     return Table(
         "mechanism-tolerance",
         "Which operations tolerate noise of sigma 1 in their own parameters, at the last epoch",
-        ("search", "", *operations),
+        ("search", "", *operations, "Spearman of rise and push"),
         tuple(rows),
         caption(about),
-        ("Nats; in brackets one standard error. Half the sum of H_ii over the six edges is Eq. (19)'s prediction.",),
+        (TOLERANCE,),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -12,25 +12,33 @@ import pandas as pd
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
 from analysis.runs import Runs, describe, display
-from analysis.tables.comparisons import COLLAPSED, MEASURE, all_skip, floor
+from analysis.tables.comparisons import MEASURE, all_skip, floor
 from benchmarks import spaces, tiers
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Seed, Split
-from benchmarks.spec import Budget
+from benchmarks.spec import Budget, Status
 from benchmarks.studies import READING, Row, Study
 
 MOST = 3
 """How many readings are confirmed at most."""
 TRIALS = (777, 888, 999)
 """NAS-Bench-201's training seeds at 200 epochs."""
-EXPLORATION = (
-    "Exploration chooses what is run again on fresh seeds, and decides nothing: no row here carries a verdict. The "
-    "rule, fixed before the runs: of the BaLeNAS rows that are no controls, those whose mean is above that of DARTS "
-    f"with the same knobs, the {MOST} best; beside them DARTS at its best shared setting."
+RULE = (
+    "Exploration chooses what is run again on fresh seeds, and decides nothing: no row carries a verdict. The rule, "
+    "fixed before all runs but those at the defaults and of the second order: of the BaLeNAS rows that are no controls "
+    "(a shared knob counts), those whose mean over all seeds is above that of the DARTS they are compared with, the "
+    f"{MOST} highest; beside them the row 'shared' of DARTS with the highest mean."
 )
+AGAINST = (
+    "Compared with the DARTS of the same row, and where the row has none, with DARTS at its defaults: rates of rules "
+    "that are no Adam have another scale. Differences wait until every seed of both has ended."
+)
+DIVERGED = "A search that diverges has found nothing and counts as 0 %."
+COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %)."
 CONFIRMED = (
-    "Exact two-sided Wilcoxon signed-rank tests, Holm-corrected over {} comparisons; bootstrap intervals. No verdict "
-    f"on fewer than {statistics.MINIMUM_PAIRS} pairs."
+    "Exact two-sided Wilcoxon signed-rank tests of mean accuracies, Holm-corrected over all {} readings; bootstrap "
+    "intervals. No verdict before every seed of every row has ended. Rows of single trainings carry none: they show "
+    "how far it hangs on the means. A cell that was not trained with a seed is left out of that row."
 )
 MEASUREMENTS = (
     ("sigma_mean", "mean sigma", 3),
@@ -42,6 +50,7 @@ MEASUREMENTS = (
     ("noise_measured", "E_q[L] - L(mu) (nats)", 4),
     ("noise_predicted", "half sum of sigma^2 H_ii", 4),
 )
+Values = Callable[[pd.DataFrame], pd.Series]
 
 
 @dataclass(frozen=True)
@@ -51,14 +60,16 @@ class Arm:
     Attributes:
         row: the row.
         method: its name with hyper-parameters.
+        seeds: the study's.
         finals: last rows of its finished runs, by seed.
-        unfinished: how its other runs ended, e.g. ``diverged``.
+        diverged: seeds of its diverged runs. Runs that failed otherwise are no answer and will be tried again.
     """
 
     row: Row
     method: str
+    seeds: tuple[int, ...]
     finals: pd.DataFrame
-    unfinished: tuple[str, ...]
+    diverged: tuple[int, ...]
 
     @property
     def is_darts(self) -> bool:
@@ -83,19 +94,38 @@ class Arm:
 
     @property
     def accuracy(self) -> pd.Series:
-        """CIFAR-10 test accuracy (%) by seed."""
-        return self.finals.set_index("seed")[MEASURE].astype(float)
+        """CIFAR-10 test accuracy (%) by seed, of every run that has ended; 0 for a diverged one."""
+        return self.by_seed(lambda finals: finals[MEASURE])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every seed has a result."""
+        return len(self.accuracy) == len(self.seeds)
+
+    def by_seed(self, values: Values) -> pd.Series:
+        """Some accuracy (%) of the finished runs by seed, and 0 for diverged ones."""
+        found = pd.Series(values(self.finals).to_numpy(float), index=self.finals["seed"].astype(int))
+        lost = pd.Series(0.0, index=list(self.diverged))
+        return pd.Series(pd.concat([found, lost]) if len(lost) else found).sort_index()
 
 
 def arms(runs: Runs, study: Study) -> list[Arm]:
-    """Every method of every row with the runs that a store has of it, none included."""
+    """Every method of every row with the runs that a store has of it, none included.
+
+    Raises:
+        UserError: a seed that was run twice, for instance on two copies of the images.
+    """
     found = []
     usual = tiers.budget(study.tier, study.space)
     for row in study.rows:
         budget = replace(usual, **row.budget)  # type: ignore[arg-type]
         for method in row.methods:
             finals, failed = (_of(frame, study, method, budget) for frame in (runs.finals, runs.failed))
-            found.append(Arm(row, method, finals.sort_values("seed"), tuple(failed["status"])))
+            diverged = failed.loc[failed["status"] == Status.DIVERGED, "seed"].astype(int)
+            arm = Arm(row, method, study.seeds, finals.sort_values("seed"), tuple(diverged))
+            if not arm.accuracy.index.is_unique:
+                raise UserError(f"{arm.name} has two runs at a seed: name a results folder that has one of them")
+            found.append(arm)
     return found
 
 
@@ -107,38 +137,36 @@ def _of(frame: pd.DataFrame, study: Study, method: str, budget: Budget) -> pd.Da
 
 
 def rival(arm: Arm, of: Sequence[Arm]) -> Arm:
-    """DARTS with the same knobs: of the same row if that has one, else of the first row (the defaults)."""
+    """The DARTS that an arm is compared with: of the same row if that has one, else of the first row."""
     rows = [other for other in of if other.is_darts]
     return next((other for other in rows if other.row is arm.row), rows[0])
 
 
-def selected(of: Sequence[Arm], seeds: Sequence[int]) -> tuple[list[Arm], Arm]:
-    """The readings to confirm, best first, and DARTS at its best shared setting.
+def selected(of: Sequence[Arm]) -> tuple[list[Arm], Arm]:
+    """What ``RULE`` sends to confirmation: readings, best first, and DARTS at its best shared setting.
 
     Raises:
         UserError: runs are missing.
     """
-    missing = [arm for arm in of if len(arm.finals) + len(arm.unfinished) < len(seeds)]
-    if missing:
-        raise UserError(f"{len(missing)} rows lack runs, the first {missing[0].name}: finish the exploration first")
-    whole = [arm for arm in of if not arm.unfinished]
-    candidates = [arm for arm in whole if not arm.is_darts and arm.row.kind != "control"]
+    if missing := [arm for arm in of if not arm.has_ended]:
+        raise UserError(f"{len(missing)} of {len(of)} rows lack runs, the first {missing[0].name}")
+    candidates = [arm for arm in of if not arm.is_darts and arm.row.kind != "control"]
     better = [arm for arm in candidates if arm.accuracy.mean() > rival(arm, of).accuracy.mean()]
-    shared = [arm for arm in whole if arm.is_darts and arm.row.kind == "shared"]
+    shared = [arm for arm in of if arm.is_darts and arm.row.kind == "shared"]
     order = sorted(better, key=lambda arm: -arm.accuracy.mean())
     return order[:MOST], max(shared, key=lambda arm: arm.accuracy.mean())
 
 
-def outcomes(of: Sequence[Arm], study: Study) -> Table:
-    """Accuracy of every arm, seed by seed, and its difference to DARTS with the same knobs."""
-    low = floor(study.space)
+def outcomes(runs: Runs, study: Study) -> Table:
+    """Accuracy of every arm, seed by seed, and its difference to DARTS."""
+    of, low = arms(runs, study), floor(study.space)
     rows: list[tuple[Cell, ...]] = []
     for arm in of:
-        values, other = arm.accuracy, rival(arm, of).accuracy
-        both = values.index.intersection(other.index)
-        differences = (values[both] - other[both]).to_numpy()
-        compared = not arm.is_darts and len(both) > 0
-        collapses = np.sum((values.to_numpy() < low) | all_skip(arm.finals)) if len(values) else 0
+        values, other = arm.accuracy, rival(arm, of)
+        compared = not arm.is_darts and arm.has_ended and other.has_ended
+        differences = values - other.accuracy
+        finals = arm.finals[MEASURE].to_numpy(float)
+        collapses = statistics.collapse_rate(finals, floor=low, all_skip=all_skip(arm.finals)) if len(finals) else None
         rows.append(
             (
                 arm.row.kind,
@@ -146,68 +174,88 @@ def outcomes(of: Sequence[Arm], study: Study) -> Table:
                 arm.base,
                 arm.settings or None,
                 len(values),
-                ", ".join(f"{value:.2f}" for value in values) or None,
-                ", ".join(arm.unfinished) or None,
-                MeanSd.of(values),
-                f"{collapses} of {len(values)}" if len(values) else None,
+                ", ".join(_printed(arm, seed) for seed in study.seeds),
+                MeanSd.of(values) if len(values) > 1 else None,
+                f"{collapses.count} of {collapses.n}" if collapses else None,
+                None if arm.is_darts else other.name,
                 f"{differences.mean():+.2f}" if compared else None,
-                f"{(differences > 0).sum()} of {len(both)}" if compared else None,
+                f"{(differences > 0).sum()} of {len(differences)}" if compared else None,
             )
         )
     return Table(
         f"{study.name}-outcomes",
         f"CIFAR-10 test accuracy of every row ({study.name})",
         (
-            "kind", "change", "method", "settings", "n", "each seed", "not finished", "mean ± sd", "collapsed",
-            "minus DARTS with the same knobs", "seeds won",
+            "kind", "change", "method", "settings", "n", "each seed", "mean ± sd", "collapsed", "against",
+            "mean difference", "seeds won",
         ),
         tuple(rows),
         _caption(of, study, "Test accuracy in % at 200 epochs; sd with ddof 1."),
-        (*([EXPLORATION] if study is READING else []), COLLAPSED.format(low)),
+        (
+            *([RULE, _sent(of)] if study is READING else []),
+            AGAINST,
+            DIVERGED,
+            COLLAPSED.format(low),
+            *_superseded(runs),
+        ),
     )  # fmt: skip
 
 
-def measurements(of: Sequence[Arm], study: Study) -> Table:
+def _printed(arm: Arm, seed: int) -> str:
+    if seed in arm.diverged:
+        return "diverged"
+    return f"{arm.accuracy[seed]:.2f}" if seed in arm.accuracy.index else "-"
+
+
+def _sent(of: Sequence[Arm]) -> str:
+    try:
+        readings, darts = selected(of)
+    except UserError as waiting:
+        return f"The rule waits: {waiting}."
+    names = "; ".join(arm.name for arm in readings) or "no reading"
+    return f"Sent to confirmation: {names}; against {darts.name}."
+
+
+def measurements(runs: Runs, study: Study) -> Table:
     """What the searches of every arm had come to at their last epoch."""
+    of = [arm for arm in arms(runs, study) if len(arm.finals)]
     rows: list[tuple[Cell, ...]] = []
-    for arm in (arm for arm in of if len(arm.finals)):
+    for arm in of:
         counts = arm.finals[[name for name in arm.finals if str(name).startswith("count_")]].dropna(axis=1)
         cells = [MeanSd.of(100 * counts["count_skip_connect"] / counts.sum(axis=1), 0)]
         for name, _, digits in MEASUREMENTS:
-            cells.append(MeanSd.of(arm.finals[name].astype(float), digits) if name in arm.finals else None)
+            values = arm.finals[name].astype(float) if name in arm.finals else pd.Series(dtype=float)
+            if name == "sigma_mean":  # a method without a posterior has no sigma, rather than one of 0
+                values = values[values > 0]
+            cells.append(MeanSd.of(values, digits))
         rows.append((arm.row.question, arm.name, len(arm.finals), *cells))
     return Table(
         f"{study.name}-measurements",
         f"What the searches of every row had come to ({study.name})",
         ("change", "method", "n", "skip connections, %", *(title for _, title, _ in MEASUREMENTS)),
         tuple(rows),
-        _caption(of, study, "At the last epoch; mean ± sd over searches, ddof 1."),
+        _caption(of, study, "At the last epoch; mean ± sd over searches, ddof 1, and the value itself where n = 1."),
         ("Hessians are of the loss of a fixed probe in the architecture parameters, without weight decay.",),
     )
 
 
-def verdicts(of: Sequence[Arm], study: Study) -> Table | None:
-    """Every reading against every DARTS of a confirmation study, at equal fresh seeds: the only rows with a verdict.
-
-    Holm's correction goes over all of the table's comparisons of mean accuracies. Rows of single trainings of
-    NAS-Bench-201 show how far the verdict hangs on its means, and carry none.
-    """
-    pairs = [(arm, other) for arm in of if not arm.is_darts for other in of if other.is_darts]
-    pairs = [(arm, other) for arm, other in pairs if len(_both(arm, other, _means)[0])]
-    if not pairs:
-        return None
-    found = [statistics.paired(*_both(arm, other, _means)) for arm, other in pairs]
+def verdicts(runs: Runs, study: Study) -> Table:
+    """Every reading of a confirmation study against its DARTS at equal fresh seeds: the only rows with a verdict."""
+    of = arms(runs, study)
+    pairs = [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
+    all_ended = all(arm.has_ended for arm in of)
+    adjusted = statistics.holm([statistics.wilcoxon(a.accuracy - b.accuracy) for a, b in pairs]) if all_ended else []
     rows: list[tuple[Cell, ...]] = []
-    for (arm, other), result, p in zip(pairs, found, statistics.holm([f.p for f in found]), strict=True):
-        verdict = "undecided"
-        if result.n >= statistics.MINIMUM_PAIRS and p < statistics.ALPHA:
-            verdict = "BaLeNAS before DARTS" if result.direction > 0 else "DARTS before BaLeNAS"
-        rows.append((arm.name, other.name, "mean of trainings", *_paired(result), f"{p:.3f}", verdict))
+    for number, (arm, other) in enumerate(pairs):
+        names = (arm.name, other.name)
+        differences = (arm.accuracy - other.accuracy).dropna()
+        p = adjusted[number] if all_ended else None
+        verdict = "not finished" if p is None else _verdict(differences, p)
+        rows.append((*names, "mean of trainings", *_paired(differences), None if p is None else f"{p:.3f}", verdict))
         for trial in TRIALS:
-            first, second = _both(arm, other, partial(_single, space=study.space, trial=trial))
-            if len(first):
-                single = statistics.paired(first, second)
-                rows.append((arm.name, other.name, f"training {trial}", *_paired(single), None, None))
+            single = partial(_single, space=study.space, trial=trial)
+            both = (arm.by_seed(single) - other.by_seed(single)).dropna()
+            rows.append((*names, f"training {trial}", *_paired(both), None, None))
     return Table(
         f"{study.name}-verdicts",
         f"Readings against DARTS on fresh seeds ({study.name})",
@@ -217,27 +265,28 @@ def verdicts(of: Sequence[Arm], study: Study) -> Table | None:
         ),
         tuple(rows),
         _caption(of, study, "CIFAR-10 test accuracy in points."),
-        (
-            CONFIRMED.format(len(pairs)),
-            "A cell that NAS-Bench-201 did not train with a seed is left out of that seed's row.",
-        ),
+        (CONFIRMED.format(len(pairs)), DIVERGED, *_superseded(runs)),
     )  # fmt: skip
 
 
-def _paired(result: statistics.Paired) -> Iterator[Cell]:
-    yield result.n
-    yield MeanSd(result.mean, None if np.isnan(result.sd) else result.sd)
-    yield f"{result.interval.low:.2f} to {result.interval.high:.2f}"
-    yield f"{result.wins} of {result.n}" + (f", {result.ties} equal" if result.ties else "")
+def _verdict(differences: pd.Series, p: float) -> str:
+    if len(differences) < statistics.MINIMUM_PAIRS or p >= statistics.ALPHA:
+        return "undecided"
+    favoured = statistics.paired(differences, np.zeros(len(differences))).direction
+    return "BaLeNAS before DARTS" if favoured > 0 else "DARTS before BaLeNAS"
 
 
-def _both(arm: Arm, other: Arm, values: Callable[[pd.DataFrame], pd.Series]) -> tuple[np.ndarray, np.ndarray]:
-    table = pd.DataFrame({"a": values(arm.finals), "b": values(other.finals)}).dropna()
-    return table["a"].to_numpy(float), table["b"].to_numpy(float)
-
-
-def _means(finals: pd.DataFrame) -> pd.Series:
-    return finals.set_index("seed")[MEASURE]
+def _paired(differences: pd.Series) -> tuple[Cell, ...]:
+    if differences.empty:
+        return 0, None, None, None
+    interval = statistics.bootstrap(differences)
+    wins, ties = int((differences > 0).sum()), int((differences == 0).sum())
+    return (
+        len(differences),
+        MeanSd.of(differences),
+        f"{interval.low:.2f} to {interval.high:.2f}",
+        f"{wins} of {len(differences)}" + (f", {ties} equal" if ties else ""),
+    )
 
 
 def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:
@@ -245,12 +294,16 @@ def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:
     values = regression.load(space).accuracy(
         cells, dataset=Dataset.CIFAR10, split=Split.TEST, epochs=200, reduction=Seed(trial)
     )
-    return pd.Series(values, index=finals["seed"])
+    return pd.Series(values)
 
 
 def _caption(of: Sequence[Arm], study: Study, extra: str) -> str:
-    counts = [len(arm.finals) for arm in of]
+    counts = [len(arm.accuracy) for arm in of]
     example = next(arm.finals.iloc[0] for arm in of if len(arm.finals))
     n = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    seeds = f"n = {n} of the seeds {min(study.seeds)} to {max(study.seeds)} finished"
+    seeds = f"n = {n} of the seeds {min(study.seeds)} to {max(study.seeds)} ended"
     return f"{study.space}, {describe(example)}; {seeds}. {extra}"
+
+
+def _superseded(runs: Runs) -> list[str]:
+    return [f"{runs.superseded} run(s) of older numerics are left out."] if runs.superseded else []

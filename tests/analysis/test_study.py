@@ -72,51 +72,90 @@ EVERY = {
 }
 
 
-def test_the_rule_selects_readings_above_darts_with_the_same_knobs(tmp_path: Path) -> None:
+def test_the_rule_selects_readings_above_the_darts_they_are_compared_with(tmp_path: Path) -> None:
     arms = tables.arms(store_of(tmp_path, EVERY), MADE_UP)
-    readings, darts = tables.selected(arms, MADE_UP.seeds)
+    readings, darts = tables.selected(arms)
     # The control is best and the row at another rate beats DARTS's defaults, but not DARTS at that rate.
     assert [arm.method for arm in readings] == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096"]
     assert (darts.method, darts.row.question) == ("darts-1st", "rate")
 
 
-def test_the_rule_waits_for_every_run_and_leaves_out_what_failed(tmp_path: Path) -> None:
+def test_the_rule_waits_for_every_run(tmp_path: Path) -> None:
     part = {key: ranks for key, ranks in EVERY.items() if "prior" not in key[0]}
     loaded = store_of(tmp_path, part)
-    with pytest.raises(UserError, match="1 rows lack runs, the first BaLeNAS"):
-        tables.selected(tables.arms(loaded, MADE_UP), MADE_UP.seeds)
-    for seed in MADE_UP.seeds:
-        ended = Status.DIVERGED if seed == 2 else Status.DONE
-        Store(tmp_path).append(ending_at(record("balenas-1st@prior_precision=10", SPACE, seed, status=ended), 1.0))
+    with pytest.raises(UserError, match="1 of 7 rows lack runs, the first BaLeNAS"):
+        tables.selected(tables.arms(loaded, MADE_UP))
+    table = tables.outcomes(loaded, replace(MADE_UP, seeds=(*MADE_UP.seeds, 4)))
+    assert {row[-2] for row in table.rows} == {None}  # no difference before every seed has ended
+    assert {row[5].split(", ")[-1] for row in table.rows} == {"-"}
+    # A run that failed by no fault of the method is no answer.
+    Store(tmp_path).append(ending_at(record("balenas-1st", SPACE, 3, status=Status.TIMEOUT), 1.0, arch_lr=USUAL))
     arms = tables.arms(runs.load([tmp_path]), MADE_UP)
-    assert [arm.method for arm in tables.selected(arms, MADE_UP.seeds)[0]] == ["balenas-1st@data_size=4096"]
-    row = next(row for row in tables.outcomes(arms, MADE_UP).rows if row[1] == "delta")
-    assert row[4] == 3 and row[6] == "diverged"
+    assert [arm.has_ended for arm in arms] == [True, False, True, False, True, True, True]
+
+
+@pytest.mark.parametrize("method", ["balenas-1st@prior_precision=10", "darts-1st"])
+def test_a_diverged_run_counts_as_nothing_found(tmp_path: Path, method: str) -> None:
+    store_of(tmp_path, EVERY)
+    made = ending_at(record(method, SPACE, 2, status=Status.DIVERGED), 1.0, arch_lr=USUAL)
+    Store(tmp_path).append(made)
+    loaded = runs.load([tmp_path])
+    arms = tables.arms(loaded, MADE_UP)
+    arm = next(arm for arm in arms if arm.method == method)
+    assert arm.has_ended and arm.accuracy[2] == 0
+    readings, _ = tables.selected(arms)
+    names = [reading.method for reading in readings]
+    if method == "darts-1st":  # its mean falls below that of BaLeNAS at the defaults
+        assert names == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096", "balenas-1st"]
+    else:
+        assert names == ["balenas-1st@data_size=4096"]
+    row = next(row for row in tables.outcomes(loaded, MADE_UP).rows if row[5].count("diverged"))
+    assert row[4] == 4 and row[5].split(", ")[2] == "diverged"
 
 
 def test_outcomes_say_what_changed_and_compare_with_darts(tmp_path: Path) -> None:
     loaded = store_of(tmp_path, EVERY)
-    arms = tables.arms(loaded, MADE_UP)
-    table = tables.outcomes(arms, MADE_UP)
+    table = tables.outcomes(loaded, MADE_UP)
     assert len(table.rows) == 7
     rate = table.rows[5]
     assert rate[:5] == ("shared", "rate", "BaLeNAS (1st)", "arch_lr=0.3", 4)
     ours, darts = (loaded.finals.query(f"method == '{m}' and `budget.arch_lr` == 0.3") for m in BOTH[::-1])
     difference = (ours.set_index("seed")["cifar10_test"] - darts.set_index("seed")["cifar10_test"]).mean()
-    assert rate[-2:] == (f"{difference:+.2f}", "0 of 4")
-    assert rate[7] == MeanSd.of(ours["cifar10_test"])
-    assert table.rows[4][-2] is None  # DARTS is compared with nothing
-    assert "n = 4 of the seeds 0 to 3 finished" in table.caption and "quick tier" in table.caption
+    assert rate[-3:] == ("DARTS (1st) with arch_lr=0.3", f"{difference:+.2f}", "0 of 4")
+    assert rate[6] == MeanSd.of(ours["cifar10_test"])
+    assert table.rows[4][-3:] == (None, None, None)  # DARTS is compared with nothing
+    assert table.rows[3][-3] == "DARTS (1st)"  # no DARTS in its row
+    assert "n = 4 of the seeds 0 to 3 ended" in table.caption and "quick tier" in table.caption
+
+
+def test_a_seed_that_was_run_twice_is_named(tmp_path: Path) -> None:
+    store_of(tmp_path, EVERY)
+    made = ending_at(record("darts-1st", SPACE, 0), 0.5, arch_lr=USUAL)
+    Store(tmp_path).append(replace(made, spec=replace(made.spec, images="1" * 64)))
+    with pytest.raises(UserError, match="two runs at a seed"):
+        tables.arms(runs.load([tmp_path]), MADE_UP)
+
+
+def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
+    store_of(tmp_path, EVERY)
+    made = ending_at(record("darts-1st", SPACE, 0), 0.1, arch_lr=0.3)
+    newer = replace(made.spec, numerics=made.spec.numerics + 1)
+    Store(tmp_path).append(replace(made, spec=newer))
+    loaded = runs.load([tmp_path])
+    arms = {arm.name: arm for arm in tables.arms(loaded, MADE_UP)}
+    assert arms["DARTS (1st)"].has_ended
+    assert arms["DARTS (1st) with arch_lr=0.3"].accuracy[0] == made.rows[-1]["cifar10_test"]
+    assert "1 run(s) of older numerics are left out." in tables.outcomes(loaded, MADE_UP).notes
 
 
 def test_measurements_leave_out_rows_without_runs(tmp_path: Path) -> None:
     part = {key: ranks for key, ranks in EVERY.items() if key[0] in BOTH}
-    table = tables.measurements(tables.arms(store_of(tmp_path, part), MADE_UP), MADE_UP)
+    table = tables.measurements(store_of(tmp_path, part), MADE_UP)
     assert [row[1] for row in table.rows] == [
         "DARTS (1st)", "BaLeNAS (1st)", "DARTS (1st) with arch_lr=0.3", "BaLeNAS (1st) with arch_lr=0.3",
     ]  # fmt: skip
     sigma = table.columns.index("mean sigma")
-    assert [str(row[sigma]) for row in table.rows[:2]] == ["0.000 ± 0.000", "0.200 ± 0.000"]
+    assert [str(row[sigma]) for row in table.rows[:2]] == ["None", "0.200 ± 0.000"]
 
 
 CONFIRMING = replace(
@@ -129,27 +168,38 @@ CONFIRMING = replace(
 
 def confirmed(tmp_path: Path, n: int) -> Table:
     ranks = {
-        ("darts-1st", USUAL): np.linspace(0.5, 0.6, n),
+        ("darts-1st", USUAL): np.linspace(0.5, 0.6, 8),
         ("balenas-1st@data_size=4096", USUAL): np.linspace(0.7, 0.8, n),
-        ("balenas-1st@prior_precision=10", USUAL): np.linspace(0.2, 0.1, n),
+        ("balenas-1st@prior_precision=10", USUAL): np.linspace(0.2, 0.1, 8),
     }
-    arms = tables.arms(store_of(tmp_path, {k: list(v) for k, v in ranks.items()}, 100), CONFIRMING)
-    table = tables.verdicts(arms, CONFIRMING)
-    assert table is not None
-    return table
+    return tables.verdicts(store_of(tmp_path, {k: list(v) for k, v in ranks.items()}, 100), CONFIRMING)
 
 
-def test_verdicts_need_fresh_seeds_enough_and_carry_holm(tmp_path: Path) -> None:
+def means(table: Table) -> list[tuple[rendering.Cell, ...]]:
+    return [row for row in table.rows if row[2] == "mean of trainings"]
+
+
+def test_verdicts_carry_holm(tmp_path: Path) -> None:
     table = confirmed(tmp_path, 8)
-    means = [row for row in table.rows if row[2] == "mean of trainings"]
-    assert [row[-1] for row in means] == ["BaLeNAS before DARTS", "DARTS before BaLeNAS"]
-    assert [row[-2] for row in means] == ["0.016", "0.016"]  # 2 / 2^8 each, twice over by Holm
-    assert all(row[-1] is None for row in table.rows if row not in means)
-    assert "over 2 comparisons" in table.notes[0]
+    assert [row[-1] for row in means(table)] == ["BaLeNAS before DARTS", "DARTS before BaLeNAS"]
+    assert [row[-2] for row in means(table)] == ["0.016", "0.016"]  # 2 / 2^8 each, twice over by Holm
+    assert all(row[-2:] == (None, None) for row in table.rows if row not in means(table))
+    assert "over all 2 readings" in table.notes[0]
 
 
-def test_few_pairs_decide_nothing(tmp_path: Path) -> None:
-    assert {row[-1] for row in confirmed(tmp_path, 5).rows} == {"undecided", None}
+def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
+    table = confirmed(tmp_path, 7)  # enough for a test, and not what was planned
+    assert [row[3] for row in means(table)] == [7, 8]
+    assert {row[-2:] for row in means(table)} == {(None, "not finished")}
+
+
+def test_a_diverged_run_is_a_loss(tmp_path: Path) -> None:
+    confirmed(tmp_path, 8)
+    for seed in (100, 101, 102, 103):
+        made = record("balenas-1st@data_size=4096", SPACE, seed, status=Status.DIVERGED)
+        Store(tmp_path).append(ending_at(made, 1.0, arch_lr=USUAL))
+    row = means(tables.verdicts(runs.load([tmp_path]), CONFIRMING))[0]
+    assert row[3] == 8 and row[6] == "4 of 8" and row[-1] == "undecided"
 
 
 def test_single_trainings_are_those_of_the_table(tmp_path: Path) -> None:
