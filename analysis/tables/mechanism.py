@@ -99,12 +99,15 @@ def gradients(frame: Frame, about: dict[str, Any]) -> Table:
         for epoch in _shown(one):
             pushed = [_with_error(one, w, op, epoch) for op in FOLLOWED for w in ("mean", "own", "wide")]
             cosines = [_cosine(one, width, epoch) for width in ("own", "wide")]
-            rows.append((name(search), epoch, f"{sigma[epoch]:.2f}" if sigma[epoch] > 0 else None, *pushed, *cosines))
+            cell = str(one.loc[one["epoch"] == epoch, "architecture"].iloc[0])
+            skips, convolutions = (f"{cell.count(op)} of 6" for op in FOLLOWED)
+            width = f"{sigma[epoch]:.2f}" if sigma[epoch] > 0 else None
+            rows.append((name(search), epoch, width, skips, convolutions, *pushed, *cosines))
     return Table(
         "mechanism-gradients",
         "What the architecture gradient asks for, at the mean and averaged over draws",
         (
-            "search", "epoch", "mean sigma",
+            "search", "epoch", "mean sigma", *(f"{op} in the cell" for op in FOLLOWED),
             *(f"{op}: {width}" for op in FOLLOWED for width in ("at the mean", "over the posterior", "over sigma 1")),
             "cosine of posterior's and mean's", "cosine of sigma 1's and mean's",
         ),

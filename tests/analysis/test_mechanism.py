@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from analysis import figures, make_study
+from analysis import figures, make_study, rendering, runs
 from analysis.rendering import Table
 from analysis.tables import mechanism
 from benchmarks import observations, spaces, tiers
 from benchmarks.observations import Row
 
 OPERATIONS = spaces.get("nas-bench-201").groups[0].alternatives
+FOLDER = Path(__file__).resolve().parents[2] / make_study.FOLDER
 ABOUT = {
     "seed": 0,
     "batch": 256,
@@ -22,6 +24,7 @@ ABOUT = {
     "budget": asdict(tiers.budget("cpu", "nas-bench-201")),
     "facts": {"images_sha256": "0" * 64, "images_provenance": "a copy"},
 }
+CELL = "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|"
 RISES = {"none": 0.0, "skip_connect": 0.1, "nor_conv_1x1": 0.2, "nor_conv_3x3": 0.3, "avg_pool_3x3": 0.05}
 
 
@@ -30,7 +33,7 @@ def invented(search: str, widths: tuple[str, ...]) -> list[Row]:
     rows: list[Row] = []
     directions = {"mean": (1.0, 0.0), "own": (1.0, 0.0), "wide": (0.6, 0.8)}
     for epoch in (0, 1, 2):
-        at = (search, epoch, "cell")
+        at = (search, epoch, CELL)
         for edge in range(6):
             for place, name in enumerate(OPERATIONS):
                 known = {"curvature": 0.01, "weight": 0.2, "sigma": 0.5 if "own" in widths else 0.0}
@@ -63,11 +66,11 @@ def rows_of(table: Table, first: str) -> list[tuple[object, ...]]:
 def test_pushes_at_the_mean_and_over_draws(frame: pd.DataFrame):
     table = mechanism.gradients(frame, ABOUT)
     first, *_, last = rows_of(table, "DARTS (1st)")
-    assert first[:6] == ("DARTS (1st)", 0, None, "+1.0 (0.1)", None, "-1.0 (0.1)")
-    assert last[1:9] == (2, None, "+3.0 (0.1)", None, "-1.0 (0.1)", "+9.0 (0.1)", None, "-3.0 (0.1)")
-    assert last[9] is None and last[10] == pytest.approx(0.6)
+    assert first[1:8] == (0, None, "2 of 6", "1 of 6", "+1.0 (0.1)", None, "-1.0 (0.1)")
+    assert last[5:11] == ("+3.0 (0.1)", None, "-1.0 (0.1)", "+9.0 (0.1)", None, "-3.0 (0.1)")
+    assert last[11] is None and last[12] == pytest.approx(0.6)
     noisy = rows_of(table, "BaLeNAS (1st), weights at draws")[-1]
-    assert noisy[2] == "0.50" and noisy[4] == "+2.0 (0.1)" and noisy[9] == pytest.approx(1.0)
+    assert noisy[2] == "0.50" and noisy[6] == "+2.0 (0.1)" and noisy[11] == pytest.approx(1.0)
     assert "cpu tier, cifar10 (4,096 + 4,096 images of 16x16, a copy, SHA-256 000000000000); seed 0" in table.caption
 
 
@@ -107,3 +110,95 @@ def test_the_figure_shows_every_search(frame: pd.DataFrame):
     assert titles == ["DARTS (1st)", "BaLeNAS (1st), weights at draws"]
     labels = {text.get_text() for legend in picture.figure.legends for text in legend.get_texts()}
     assert {"skip", "measured, sigma 1", "predicted, own sigma"} <= labels
+
+
+QUOTED = {
+    "mechanism-gradients": {
+        ("DARTS (1st)", 0): {"skip_connect: over sigma 1": "+1.3"},
+        ("DARTS (1st)", 5): {"skip_connect: over sigma 1": "+20.4"},
+        ("DARTS (1st)", 30): {
+            "skip_connect: over sigma 1": "+72.1",
+            "nor_conv_3x3: over sigma 1": "-60.6",
+            "skip_connect: at the mean": "+12.1 (16.2)",
+            "skip_connect in the cell": "6 of 6",
+        },
+        ("DARTS (1st), L2 of BaLeNAS", 30): {
+            "skip_connect: at the mean": "-3.9",
+            "skip_connect in the cell": "5 of 6",
+            "nor_conv_3x3 in the cell": "0 of 6",
+        },
+        ("BaLeNAS (1st)", 1): {"mean sigma": "0.64"},
+        ("BaLeNAS (1st)", 5): {"mean sigma": "0.34", "cosine of posterior's and mean's": "0.97"},
+        ("BaLeNAS (1st)", 30): {
+            "mean sigma": "0.23",
+            "cosine of posterior's and mean's": "0.96",
+            "skip_connect: over the posterior": "-0.2 (0.7)",
+            "skip_connect: over sigma 1": "+41.3",
+            "skip_connect: at the mean": "-6.1",
+            "skip_connect in the cell": "3 of 6",
+            "nor_conv_3x3 in the cell": "2 of 6",
+        },
+        ("BaLeNAS (1st), weights at draws", 30): {
+            "skip_connect: over sigma 1": "+5.3",
+            "skip_connect in the cell": "5 of 6",
+        },
+    },
+    "mechanism-noise": {
+        ("DARTS (1st)", 30): {"rise over sigma 1": "+0.7508"},
+        ("DARTS (1st), L2 of BaLeNAS", 30): {"rise over sigma 1": "+0.6167"},
+        ("BaLeNAS (1st)", 0): {"predicted": "-0.0948", "rise over the posterior": "+0.0023 (0.0014)"},
+        ("BaLeNAS (1st)", 3): {"predicted / measured": "0.74"},
+        ("BaLeNAS (1st)", 15): {"predicted / measured": "1.26"},
+        ("BaLeNAS (1st)", 30): {
+            "rise over sigma 1": "+0.5626",
+            "predicted / measured": "1.23",
+            "predicted / measured, sigma 1": "2.14",
+        },
+        ("BaLeNAS (1st), weights at draws", 30): {"rise over sigma 1": "+0.0882"},
+    },
+    "mechanism-tolerance": {
+        ("DARTS (1st)", "rise"): {
+            "nor_conv_3x3": "+0.3912",
+            "skip_connect": "+0.2104",
+            "avg_pool_3x3": "+0.0604",
+        },
+        ("DARTS (1st)", "mean operation weight"): {"skip_connect": "0.383"},
+        ("DARTS (1st)", "push over sigma 1"): {"avg_pool_3x3": "+13.1", "Spearman of rise and push": "-0.60"},
+        ("DARTS (1st), L2 of BaLeNAS", "mean operation weight"): {"skip_connect": "0.345"},
+        ("DARTS (1st), L2 of BaLeNAS", "push over sigma 1"): {"Spearman of rise and push": "-0.60"},
+        ("BaLeNAS (1st)", "mean operation weight"): {"skip_connect": "0.297"},
+        ("BaLeNAS (1st)", "push over sigma 1"): {"Spearman of rise and push": "-0.30"},
+        ("BaLeNAS (1st), weights at draws", "push over sigma 1"): {"Spearman of rise and push": "-0.60"},
+    },
+}
+"""What the text quotes, by table, row and column."""
+
+
+def test_what_the_text_quotes_stands_in_the_tables():
+    prose = (FOLDER / "README.md").read_text(encoding="utf-8").split(make_study.BLOCK.begin)[0]
+    prose = prose.partition("## Why skip")[2]
+    measured = observations.read(FOLDER / make_study.MEASURED)
+    quoted = set()
+    for table in mechanism.build(*measured):
+        for key, columns in QUOTED[table.name].items():
+            row = next(row for row in table.rows if row[:2] == key)
+            for column, expected in columns.items():
+                cell = rendering.text(row[table.columns.index(column)])
+                assert cell == expected or cell.startswith(f"{expected} ("), (table.name, key, column)
+                quoted |= set(re.findall(r"\d+\.\d+", expected))
+    assert set(re.findall(r"\d+\.\d+", prose)) == quoted
+
+
+def test_the_replayed_searches_are_those_of_the_study():
+    frame, about = observations.read(FOLDER / make_study.MEASURED)
+    epochs = runs.load([FOLDER]).epochs
+    compared = 0
+    for search, spec in about["specs"].items():
+        stored = epochs[epochs["spec_hash"] == spec]
+        if stored.empty:  # not run in the study yet
+            continue
+        last, row = frame[(frame["search"] == search) & (frame["epoch"] == 30)], stored.iloc[-1]
+        assert last[last["quantity"] == "alpha"]["value"].tolist() == list(row["alpha"])
+        assert set(last["architecture"]) == {row["architecture"]}
+        compared += 1
+    assert compared >= 3
