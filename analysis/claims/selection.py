@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
 from analysis import regression, scores, statistics
 from analysis.claims.finding import Finding, Verdict, describe
@@ -55,23 +56,6 @@ def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence
 
 def best_proxy_zero_cost(runs: Runs, *, proxy: str, others: Sequence[str], draws: int) -> Finding:  # noqa: ARG001
     """Expected accuracy at equal n under each proxy, over the architectures that all of them have scored."""
-    return _best_proxy([(EXACT, None)], proxy, others, draws)
-
-
-def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str, draws: int) -> Finding:
-    """The same over stored posteriors; needs scores of the whole space."""
-    for name in (proxy, *others):
-        if scores.complete(SPACE, name) is None:
-            return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(name))
-    for setting, posteriors in _posteriors(runs, method):
-        found = _best_proxy([(describe(setting), p) for p in posteriors], proxy, others, draws)
-        return _reduced(found, setting, len(posteriors))
-    return Finding(Verdict.UNDECIDED, f"not run: no posterior of {method} is stored")
-
-
-def _best_proxy(
-    populations: Sequence[tuple[str, np.ndarray | None]], proxy: str, others: Sequence[str], draws: int
-) -> Finding:
     held = scores.held(SPACE)
     missing = [name for name in (proxy, *others) if name not in held]
     others = [name for name in others if name in held]
@@ -86,8 +70,7 @@ def _best_proxy(
     for name, table in tables.items():
         chosen = np.searchsorted(table.positions, shared)
         by_seed, accuracies = table.by_seed[:, chosen], table.accuracies[chosen]
-        values = [best_of_draws(by_seed, accuracies, draws, weights).mean for _, weights in populations]
-        means[name] = np.mean(values, axis=0)
+        means[name] = np.asarray(best_of_draws(by_seed, accuracies, draws).mean)
         if sampled:
             # Equal seeds: all proxies see the same samples of architectures.
             resampled[name] = resampled_means(by_seed, accuracies, [draws], rng=np.random.default_rng(0))[:, 0]
@@ -105,9 +88,48 @@ def _best_proxy(
         for name, gain in gains.items()
     ) + "".join(f"; not run: {name}" for name in missing)
     size = f"{len(shared):,} architectures" + (", a uniform sample; bootstrap over it" if sampled else "")
-    return Finding(
-        verdict, f"{_columns()} at n = {draws} over {size}: {effect}; {leads}", len(shared), setting=populations[0][0]
-    )
+    return Finding(verdict, f"{_columns()} at n = {draws} over {size}: {effect}; {leads}", len(shared), setting=EXACT)
+
+
+def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str) -> Finding:
+    """The same from searches that end in a selection by each proxy: paired by search, each the mean of its resamplings.
+
+    ``method`` selects by ``proxy`` unless its name says ``@proxy=`` another.
+    """
+    names = {proxy: method} | {other: f"{method}@proxy={other}" for other in others}
+    for setting in sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits):
+        tables = {name: _resampled(runs, setting, label) for name, label in names.items()}
+        if missing := [name for name, table in tables.items() if table.empty]:
+            if tables[proxy].empty:
+                continue
+            return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names[name] for name in missing)}")
+        pairs = {other: (tables[proxy] - tables[other]).dropna() for other in others}
+        intervals = {
+            other: [statistics.bootstrap(gains[name].to_numpy()) for name in MEASURES] for other, gains in pairs.items()
+        }
+        low = {other: np.array([i.low for i in ends]) for other, ends in intervals.items()}
+        high = [np.array([i.high for i in ends]) for ends in intervals.values()]
+        means = "; ".join(
+            f"{name} {' / '.join(f'{value:.2f}' for value in table.mean())}" for name, table in tables.items()
+        )
+        leads = "; ".join(
+            f"ahead of {other} by {_points(gains.mean().to_numpy())} (at least {_points(low[other])})"
+            for other, gains in pairs.items()
+        )
+        n = min(map(len, pairs.values()))
+        found = Finding(_of_gains(low.values(), high), f"{_columns()}: {means}; {leads}", n, setting=describe(setting))
+        return _reduced(found, setting, n)
+    return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names.values())}")
+
+
+def _resampled(runs: Runs, setting: Setting, label: str) -> pd.DataFrame:
+    """Test accuracies by seed, averaged over the sets of draws that each search chose from; empty where not run."""
+    frame = runs.of(setting, label)
+    frame = frame.dropna(subset=["resampled"]) if "resampled" in frame else frame.head(0)
+    rows = [
+        scores.accuracies(SPACE, np.asarray(chosen, np.int64)).mean(axis=0) for chosen in frame.get("resampled", [])
+    ]
+    return pd.DataFrame(rows, index=frame["seed"].astype(int), columns=list(MEASURES))
 
 
 def _of_gains(low: Iterable[np.ndarray], high: Iterable[np.ndarray]) -> Verdict:

@@ -203,6 +203,38 @@ def test_posterior_probabilities_are_by_position():
         scores.posterior_probabilities("nas-bench-1shot1-s1", [0.0], [0.0])
 
 
+def choosing(tmp_path: Path, ranks: dict[str, list[float]]) -> runs.Runs:
+    """BaLeNAS-TF by several proxies: every search of one chose the cell of that rank (1 the best) in each set."""
+    from benchmarks.store import Store
+    from tests.analysis.conftest import record
+
+    order = np.argsort(scores.accuracies("nas-bench-201", np.arange(15_625))[:, 0])
+    store = Store(tmp_path).open()
+    for name, of_seed in ranks.items():
+        for seed, rank in enumerate(of_seed):
+            made = record(name, "nas-bench-201", seed, "cpu")
+            picks = [float(order[round(rank * 15_624)])] * 3
+            store.append(dataclasses.replace(made, rows=({**made.rows[-1], "resampled": picks},)))
+    return runs.load([tmp_path])
+
+
+def test_best_proxy_of_posteriors_is_paired_by_search(tmp_path: Path):
+    spread = np.linspace(0, 0.05, 8)
+    base, low = list(0.9 + spread), list(0.5 + spread)
+    tf = "balenas-tf-1st"
+    loaded = choosing(tmp_path / "a", {tf: base, f"{tf}@proxy=snip": low, f"{tf}@proxy=grasp": low})
+    found = verdict(loaded, "best-proxy")
+    assert found.verdict is Verdict.HOLDS and found.n == 8
+    assert "ahead of snip by +" in found.evidence and "ahead of grasp by +" in found.evidence
+    loaded = choosing(tmp_path / "b", {tf: low, f"{tf}@proxy=snip": base, f"{tf}@proxy=grasp": low})
+    assert verdict(loaded, "best-proxy").verdict is Verdict.DOES_NOT_HOLD
+    loaded = choosing(tmp_path / "c", {tf: base[:4], f"{tf}@proxy=snip": low, f"{tf}@proxy=grasp": low})
+    assert verdict(loaded, "best-proxy").verdict is Verdict.UNDECIDED  # four pairs
+    loaded = choosing(tmp_path / "d", {tf: base, f"{tf}@proxy=snip": low})
+    assert verdict(loaded, "best-proxy").evidence == f"not run: {tf}@proxy=grasp"
+    assert verdict(choosing(tmp_path / "e", {"random": base}), "best-proxy").evidence.startswith(f"not run: {tf}, ")
+
+
 def test_best_proxy_on_a_sample_needs_an_interval(monkeypatch, cpu_runs: runs.Runs):
     """Ahead for certain, behind for certain, or neither: decided by a bootstrap of paired differences."""
     from analysis.claims import selection
