@@ -145,9 +145,11 @@ def method_of(label: str) -> str:
 
 
 def display(label: str) -> str:
-    """A label as tables and figures print it: the paper's name of the method, and the variant."""
+    """A label as tables and figures print it: the paper's name of the method, its hyper-parameters, and the variant."""
     method, _, variant = label.partition(" [")
-    return paper_labels().get(method, method) + (f" [{variant}" if variant else "")
+    base, _, settings = method.partition("@")
+    name = paper_labels().get(base, base) + (f", {settings}" if settings else "")
+    return name + (f" [{variant}" if variant else "")
 
 
 def describe(row: pd.Series) -> str:

@@ -33,7 +33,7 @@ def build(runs: Runs) -> Iterator[Picture]:
 
 
 def _distribution(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture:
-    figure, axes = style.panels(2, len(settings), height=2.3)
+    figure, axes = style.panels(2, len(settings), width=3.9, height=2.4)
     for column, setting in enumerate(settings):
         top, bottom = axes[0][column], axes[1][column]
         ground = regression.load(setting.space)
@@ -50,7 +50,7 @@ def _distribution(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture
         bottom.set_yticks(range(len(labels)), [display(label) for label in reversed(labels)])
         bottom.set_ylim(-0.6, len(labels) - 0.4)
         bottom.sharex(top)
-        bottom.set_xlabel("CIFAR-10 test accuracy (%)")
+        bottom.set_xlabel("CIFAR-10 test (%)")
         if column:
             bottom.tick_params(labelleft=False) if labels == runs.labels(settings[0]) else None
     axes[0][0].set_ylabel("share of the space (%)")
