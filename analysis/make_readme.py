@@ -76,7 +76,7 @@ def _interleave(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Iterator[Cell]:
 
 
 def _setting(runs: Runs) -> Setting:
-    found = sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits)
+    found = runs.settings_of(SPACE)
     if not found:
         raise UserError(f"no finished runs on {SPACE} for the headline table: run python -m benchmarks.run first")
     return found[0]

@@ -43,6 +43,12 @@ class MeanSd:
         return mean if self.sd is None else f"{mean} {PLUS_MINUS} {self.sd:.{self.digits}f}"
 
 
+def span(counts: Iterable[int]) -> str:
+    """Counts as captions print them: ``4``, or ``2 to 4`` where they differ, ``0`` where there are none."""
+    ends = sorted(set(counts)) or [0]
+    return str(ends[0]) if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
+
+
 Cell = MeanSd | float | int | str | None
 """What a table holds; None prints as a dash."""
 

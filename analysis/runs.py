@@ -98,6 +98,11 @@ class Runs:
             found[space, tier, data, images] = Setting(space, tier, data, images, describe(group.iloc[0]))
         return tuple(sorted(found.values(), key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images)))
 
+    def settings_of(self, space: str, *labels: str) -> list[Setting]:
+        """Settings of a space that have all these labels, images before digits, nearest to the paper first."""
+        found = [s for s in self.settings if s.space == space and set(labels) <= set(self.labels(s))]
+        return sorted(found, key=lambda setting: setting.is_digits)
+
     @cached_property
     def groups(self) -> list[tuple[Setting, ...]]:
         """The settings of equal tier and images: what one figure may show side by side."""
@@ -150,6 +155,15 @@ def display(label: str) -> str:
     base, _, settings = method.partition("@")
     name = paper_labels().get(base, base) + (f", {settings}" if settings else "")
     return name + (f" [{variant}" if variant else "")
+
+
+def share(frame: pd.DataFrame, operations: Sequence[str]) -> pd.Series:
+    """Share of some operations in the chosen cells, in %; missing where the space has none of them."""
+    counts = [name for name in frame if str(name).startswith("count_") and frame[name].notna().any()]
+    held = [name for name in counts if str(name).removeprefix("count_") in operations]
+    if not held:
+        return pd.Series(math.nan, frame.index)
+    return 100 * frame[held].sum(axis=1) / frame[counts].sum(axis=1)
 
 
 def describe(row: pd.Series) -> str:

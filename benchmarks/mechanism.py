@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import harness, plan
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, exit_code
 from benchmarks.files import save
 from benchmarks.images import probe
 from benchmarks.observations import Row, encoded
 from benchmarks.spec import SearchProblem
 from benchmarks.store import Store
-from methods.curvature import curvature
+from methods.curvature import NoiseEffect, curvature, noise_effect
 from methods.differentiable import DifferentiableSearch
 from methods.gradients import Batch, first_order, frozen
 
@@ -69,9 +69,9 @@ def observe(search: DifferentiableSearch, epoch: int, batches: Sequence[Batch], 
     batch = batches[0]
     space, mean, own = search.problem.space, search.optimizer.mean.detach(), search.optimizer.sigma.detach()
     names = [(edge, name) for edge, group in enumerate(space.groups) for name in group.alternatives]
-    operations = list(dict.fromkeys(name for _, name in names))
     unit = torch.randn(pairs, len(mean), generator=search.problem.seeds.generator("mechanism", epoch))
     used = torch.tensor([name != "none" for _, name in names])
+    masks = {op: torch.tensor([name == op for _, name in names]) for op in dict.fromkeys(name for _, name in names)}
     widths = {"wide": torch.full_like(mean, WIDE)} | ({"own": own} if bool((own > 0).any()) else {})
 
     def of_parameters(quantity: str, values: Tensor) -> Iterator[Row]:
@@ -83,8 +83,7 @@ def observe(search: DifferentiableSearch, epoch: int, batches: Sequence[Batch], 
         errors = repeated.std(0) * scale
         for (edge, name), value, error in zip(names, values.tolist(), errors.tolist(), strict=True):
             yield "gradient", width, edge, name, value, error
-        for operation in operations:
-            mask = torch.tensor([name == operation for _, name in names])
+        for operation, mask in masks.items():
             push, error = -values[mask].mean(), repeated[:, mask].mean(1).std() * scale
             yield "push", width, None, operation, float(push), float(error)
 
@@ -94,33 +93,29 @@ def observe(search: DifferentiableSearch, epoch: int, batches: Sequence[Batch], 
     def loss(weights: Tensor) -> Tensor:
         return functional.cross_entropy(search.supernet(batch.images, weights), batch.labels)
 
-    def rise(offsets: Tensor) -> tuple[float, float]:
-        ends = [[float(loss(search.relax(mean + sign * offset))) for sign in (1, -1)] for offset in offsets]
-        values = torch.tensor(ends, dtype=torch.float64).mean(1) - base
-        return float(values.mean()), float(values.std() / pairs**0.5)
+    def effect(sigma: Tensor) -> NoiseEffect:
+        return noise_effect(lambda alpha: loss(search.relax(alpha)), mean, sigma, exact.h_alpha, mean + unit * sigma)
 
     with search.supernet.unobserved(), frozen(search.supernet):
         with search.supernet.twice_differentiable():
             exact = curvature(loss, mean, space.sizes, used=used)
-        diagonal, base = exact.h_alpha.diagonal(), exact.loss
         yield from of_parameters("alpha", mean)
         yield from of_parameters("weight", exact.p)
         yield from of_parameters("sigma", own)
-        yield from of_parameters("curvature", diagonal)
-        yield "loss", "mean", None, None, base, None
+        yield from of_parameters("curvature", exact.h_alpha.diagonal())
+        yield "loss", "mean", None, None, exact.loss, None
         at_mean = torch.stack([gradient(mean, at) for at in batches])
         yield from gradients("mean", at_mean[0], at_mean, 1)
         for width, sigma in widths.items():
             offsets = unit * sigma
             found = torch.stack([(gradient(mean + offset) + gradient(mean - offset)) / 2 for offset in offsets])
             yield from gradients(width, found.mean(0), found, pairs**-0.5)
-            yield "predicted", width, None, None, float((sigma.square() * diagonal).sum() / 2), None
-            with torch.no_grad():
-                yield "rise", width, None, None, *rise(offsets)
-        with torch.no_grad():
-            for operation in operations:
-                mask = torch.tensor([float(name == operation) for _, name in names])
-                yield "rise", "wide", None, operation, *rise(unit * WIDE * mask)
+            whole = effect(sigma)
+            yield "predicted", width, None, None, whole.predicted, None
+            yield "rise", width, None, None, whole.measured, whole.standard_error
+        for operation, mask in masks.items():
+            part = effect(WIDE * mask)
+            yield "rise", "wide", None, operation, part.measured, part.standard_error
 
 
 def replay(job: plan.Job, data_dir: Path | None, pairs: int = PAIRS) -> tuple[list[Row], dict[str, Any]]:
@@ -154,19 +149,23 @@ def replay(job: plan.Job, data_dir: Path | None, pairs: int = PAIRS) -> tuple[li
 def probes(problem: SearchProblem) -> list[Batch]:
     """Up to ``BATCHES`` disjoint batches of up to ``IMAGES`` images of the validation split, two at least."""
     split = problem.images
-    n = min(IMAGES, len(split.valid_images) // 2)
+    n = _batch_size(len(split.valid_images))
     parts = zip(split.valid_images.split(n), split.valid_labels.split(n), strict=True)
     batches = [Batch(*probe(*part, n, mean=split.mean, std=split.std)) for part in parts if len(part[0]) == n]
     return batches[:BATCHES]
 
 
+def _batch_size(images: int) -> int:
+    return min(IMAGES, images // 2)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 2 a mistake."""
     options = _parser().parse_args(arguments)
-    if options.jobs < 1 or options.seed < 0:
-        print("error: --jobs takes 1 or more, --seed 0 or more", file=sys.stderr)
-        return 2
-    try:
+
+    def work() -> None:
+        if options.jobs < 1 or options.seed < 0:
+            raise UserError("--jobs takes 1 or more, --seed 0 or more")
         jobs = plan.make(
             methods=SEARCHES,
             space_names=[SPACE],
@@ -181,17 +180,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "command": f"python -m benchmarks.mechanism --seed {options.seed} --tier {options.tier}",
             "seed": options.seed,
             "pairs": PAIRS,
-            "batch": min(IMAGES, budget.valid_images // 2),
+            "batch": _batch_size(budget.valid_images),
             "specs": {job.spec.method: job.spec.hash for job in jobs},
             "budget": asdict(budget),
             "facts": traces[0][1],
         }
         save(options.output, encoded(rows, about))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.output}: {len(rows):,} measurements of {len(SEARCHES)} searches")
-    return 0
+        print(f"{options.output}: {len(rows):,} measurements of {len(SEARCHES)} searches")
+
+    return exit_code(work)
 
 
 def _parser() -> argparse.ArgumentParser:

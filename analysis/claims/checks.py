@@ -18,12 +18,6 @@ from analysis.statistics import Interval
 Check = Callable[..., Finding | Pending]
 
 
-def settings(runs: Runs, space: str, *methods: str) -> list[Setting]:
-    """Settings of a space that have all methods, images before digits, nearest to the paper first."""
-    found = [s for s in runs.settings if s.space == space and set(methods) <= set(runs.labels(s))]
-    return sorted(found, key=lambda s: s.is_digits)
-
-
 def pairs(
     runs: Runs, setting: Setting, better: str, worse: str, values: Callable[[pd.DataFrame], float]
 ) -> pd.DataFrame:
@@ -40,7 +34,7 @@ def compare(
     *, lower: bool = False,
 ) -> Finding | Pending:  # fmt: skip
     """A paired test of one number a run; ``lower`` where less is claimed."""
-    for setting in settings(runs, space, better, worse):
+    for setting in runs.settings_of(space, better, worse):
         table = pairs(runs, setting, better, worse, values)
         if table.empty:
             continue
@@ -87,7 +81,7 @@ def mean_below(runs: Runs, *, space: str, better: str, worse: str, measure: str,
 
 def count_below(runs: Runs, *, space: str, method: str, count: str, limit: float) -> Finding:
     """Whether the mean number of an operation over the search stays below a limit."""
-    for setting in settings(runs, space, method):
+    for setting in runs.settings_of(space, method):
         frame = runs.of(setting, method, epochs=True)
         frame = frame[frame["epoch"] > 0]
         if count not in frame or frame.empty:
@@ -109,7 +103,7 @@ def cost(runs: Runs, *, space: str, better: str, worse: str, factor: float) -> F
         last = run.iloc[-1]
         return float(last.get("seconds_architecture", np.nan)) + float(last.get("seconds_weights", np.nan))
 
-    for setting in settings(runs, space, better, worse):
+    for setting in runs.settings_of(space, better, worse):
         table = pairs(runs, setting, better, worse, seconds)
         table = table[(table > 0).all(axis=1)]
         if table.empty:
@@ -126,7 +120,7 @@ def cost(runs: Runs, *, space: str, better: str, worse: str, factor: float) -> F
 
 def noise_predicted(runs: Runs, *, space: str, method: str, factor: float) -> Finding:
     """Measured against predicted E_q[L] - L(mu) at the last epoch that has both."""
-    for setting in settings(runs, space, method):
+    for setting in runs.settings_of(space, method):
         frame = runs.of(setting, method, epochs=True)
         if not {"noise_measured", "noise_predicted"} <= set(frame):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -82,13 +82,9 @@ def best_proxy_zero_cost(runs: Runs, *, proxy: str, others: Sequence[str], draws
     verdict = _of_gains(low.values(), high.values())
     if missing and verdict is Verdict.HOLDS:
         verdict = Verdict.UNDECIDED
-    effect = "; ".join(f"{name} {' / '.join(f'{value:.2f}' for value in mean)}" for name, mean in means.items())
-    leads = "; ".join(
-        f"ahead of {name} by {_points(gain)}" + (f" (at least {_points(low[name])})" if sampled else "")
-        for name, gain in gains.items()
-    ) + "".join(f"; not run: {name}" for name in missing)
+    effect = _compared(means, gains, low if sampled else {}) + "".join(f"; not run: {name}" for name in missing)
     size = f"{len(shared):,} architectures" + (", a uniform sample; bootstrap over it" if sampled else "")
-    return Finding(verdict, f"{_columns()} at n = {draws} over {size}: {effect}; {leads}", len(shared), setting=EXACT)
+    return Finding(verdict, f"{_columns()} at n = {draws} over {size}: {effect}", len(shared), setting=EXACT)
 
 
 def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str) -> Finding:
@@ -97,11 +93,9 @@ def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], metho
     ``method`` selects by ``proxy`` unless its name says ``@proxy=`` another.
     """
     names = {proxy: method} | {other: f"{method}@proxy={other}" for other in others}
-    for setting in sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits):
+    for setting in runs.settings_of(SPACE, method):
         tables = {name: _resampled(runs, setting, label) for name, label in names.items()}
         if missing := [name for name, table in tables.items() if table.empty]:
-            if tables[proxy].empty:
-                continue
             return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names[name] for name in missing)}")
         pairs = {other: (tables[proxy] - tables[other]).dropna() for other in others}
         intervals = {
@@ -109,15 +103,12 @@ def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], metho
         }
         low = {other: np.array([i.low for i in ends]) for other, ends in intervals.items()}
         high = [np.array([i.high for i in ends]) for ends in intervals.values()]
-        means = "; ".join(
-            f"{name} {' / '.join(f'{value:.2f}' for value in table.mean())}" for name, table in tables.items()
-        )
-        leads = "; ".join(
-            f"ahead of {other} by {_points(gains.mean().to_numpy())} (at least {_points(low[other])})"
-            for other, gains in pairs.items()
-        )
+        means = {name: table.mean().to_numpy() for name, table in tables.items()}
+        leads = {other: gains.mean().to_numpy() for other, gains in pairs.items()}
         n = min(map(len, pairs.values()))
-        found = Finding(_of_gains(low.values(), high), f"{_columns()}: {means}; {leads}", n, setting=describe(setting))
+        found = Finding(
+            _of_gains(low.values(), high), f"{_columns()}: {_compared(means, leads, low)}", n, setting=describe(setting)
+        )
         return _reduced(found, setting, n)
     return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names.values())}")
 
@@ -130,6 +121,16 @@ def _resampled(runs: Runs, setting: Setting, label: str) -> pd.DataFrame:
         scores.accuracies(SPACE, np.asarray(chosen, np.int64)).mean(axis=0) for chosen in frame.get("resampled", [])
     ]
     return pd.DataFrame(rows, index=frame["seed"].astype(int), columns=list(MEASURES))
+
+
+def _compared(means: Mapping[str, np.ndarray], gains: Mapping[str, np.ndarray], low: Mapping[str, np.ndarray]) -> str:
+    """Accuracies by proxy and the gains over the others, with their lower ends where there are any."""
+    values = [f"{name} {' / '.join(f'{value:.2f}' for value in mean)}" for name, mean in means.items()]
+    leads = [
+        f"ahead of {name} by {_points(gain)}" + (f" (at least {_points(low[name])})" if name in low else "")
+        for name, gain in gains.items()
+    ]
+    return "; ".join([*values, *leads])
 
 
 def _of_gains(low: Iterable[np.ndarray], high: Iterable[np.ndarray]) -> Verdict:
@@ -165,7 +166,7 @@ def _reduced(found: Finding, setting: Setting, n: int) -> Finding:
 def _posteriors(runs: Runs, method: str) -> list[tuple[Setting, list[np.ndarray]]]:
     """Probabilities of all architectures under each search's final posterior, by setting."""
     found = []
-    for setting in sorted((s for s in runs.settings if s.space == SPACE), key=lambda s: s.is_digits):
+    for setting in runs.settings_of(SPACE):
         frame = runs.of(setting, method)
         if {"alpha", "sigma"} <= set(frame) and len(frame):
             rows = frame.dropna(subset=["alpha", "sigma"])

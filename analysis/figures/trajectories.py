@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 
 from analysis.figures import style
 from analysis.figures.style import Picture
-from analysis.runs import Runs, Setting, display
+from analysis.rendering import span
+from analysis.runs import Runs, Setting, display, share
 
 ONE_SHOT = "nas-bench-1shot1-s"
 BAND = "Lines are means over searches, bands the range of the searches (least to greatest)."
 NAMES = {"nas-bench-201": "NAS-Bench-201"} | {f"{ONE_SHOT}{i}": f"1Shot1, space {i}" for i in (1, 2, 3)}
-SKIP = ("count_skip_connect",)
-WEIGHTLESS = ("count_skip_connect", "count_avg_pool_3x3", "count_maxpool3x3")
+SKIP = ("skip_connect",)
+WEIGHTLESS = ("skip_connect", "avg_pool_3x3", "maxpool3x3")
 """Operations without weights. 1Shot1 has no skip connection: max pooling is its only one."""
 
 Column = Callable[[pd.DataFrame], pd.Series]
@@ -42,8 +43,7 @@ def build(runs: Runs) -> Iterator[Picture]:
 def note(runs: Runs, settings: Sequence[Setting], labels: Sequence[str] | None = None) -> str:
     """Tier, images and n of a figure."""
     counts = [len(runs.of(s, label)) for s in settings for label in labels or runs.labels(s)]
-    counts = [count for count in counts if count]
-    n = "0" if not counts else str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    n = span(count for count in counts if count)
     text = f"{settings[0].description}; n = {n} searches a method and space."
     if settings[0].is_digits:
         text += " Searched on handwritten digits: shows that the machine runs, not what the paper claims."
@@ -153,15 +153,7 @@ def _accuracies(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture |
 
 def _share(names: Sequence[str]) -> Callable[[Setting], Column]:
     """Share of some operations in the chosen cell, in %; missing where a space has none of them."""
-
-    def share(frame: pd.DataFrame) -> pd.Series:
-        counts = [name for name in frame if str(name).startswith("count_") and frame[name].notna().any()]
-        held = [name for name in names if name in counts]
-        if not held:
-            return pd.Series(np.nan, frame.index)
-        return 100 * frame[held].sum(axis=1) / frame[counts].sum(axis=1)
-
-    return lambda _: share
+    return lambda _: lambda frame: share(frame, names)
 
 
 def _skips(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture | None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import published, regression, statistics
 from analysis.published import Check, Row
-from analysis.rendering import Cell, MeanSd, Table
+from analysis.rendering import Cell, MeanSd, Table, span
 from analysis.runs import METHODS, Runs, Setting, display, method_of
 from benchmarks.ground_truth import random_search
 
@@ -42,8 +42,7 @@ def table(runs: Runs, setting: Setting) -> Table:
 
 def caption(runs: Runs, setting: Setting, extra: str = "") -> str:
     """Tier, images, n and ddof, which every table of runs must state."""
-    counts = runs.of(setting).groupby("label")["seed"].nunique()
-    n = str(counts.min()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    n = span(runs.of(setting).groupby("label")["seed"].nunique())
     stated = f"{setting.space}, {setting.description}. n = {n} searches a method; mean ± sd over searches, ddof 1."
     return f"{stated} {extra}".strip()
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
-from analysis.runs import Runs, Setting, display, method_of
+from analysis.runs import Runs, Setting, display, method_of, share
 from analysis.tables.accuracy import DIGITS, caption, notes
 
 MEASURE = "cifar10_test"
@@ -88,10 +88,7 @@ def points(runs: Runs, setting: Setting) -> Table:
 
 def all_skip(frame: pd.DataFrame) -> np.ndarray:
     """Whether each chosen cell has skip connections only; bool ``[n]``."""
-    counts = [name for name in frame if str(name).startswith("count_") and frame[name].notna().all()]
-    if "count_skip_connect" not in counts:
-        return np.zeros(len(frame), bool)
-    return np.asarray(frame["count_skip_connect"] == frame[counts].sum(axis=1), bool)
+    return np.asarray(share(frame, ["skip_connect"]) == 100, bool)
 
 
 def paired(runs: Runs, setting: Setting) -> Table | None:
@@ -183,14 +180,24 @@ def _paired_row(first: str, second: str, result: statistics.Paired, p: float, eq
     return (
         f"{display(first)} - {display(second)}",
         result.n,
-        MeanSd(result.mean, None if np.isnan(result.sd) else result.sd),
-        f"{result.interval.low:.2f} to {result.interval.high:.2f}",
+        *mean_difference(result),
         result.median,
-        f"{result.wins} of {result.n}" + (f", {result.ties} equal" if result.ties else ""),
+        better_in(result),
         f"{p:.3f}",
         f"{equivalent:.3f}",
         verdict,
     )
+
+
+def mean_difference(result: statistics.Paired) -> tuple[Cell, Cell]:
+    """Mean and sd of the differences, and the interval of the mean."""
+    spread = MeanSd(result.mean, None if np.isnan(result.sd) else result.sd)
+    return spread, f"{result.interval.low:.2f} to {result.interval.high:.2f}"
+
+
+def better_in(result: statistics.Paired) -> str:
+    """In how many pairs the first is better."""
+    return f"{result.wins} of {result.n}" + (f", {result.ties} equal" if result.ties else "")
 
 
 def _by_seed(runs: Runs, setting: Setting, label: str) -> pd.Series:

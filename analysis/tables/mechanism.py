@@ -96,9 +96,11 @@ def gradients(frame: Frame, about: dict[str, Any]) -> Table:
     for search in searches(frame):
         one = of(frame, search)
         sigma = parameters(one, "sigma").groupby("epoch").mean().mean(axis=1)
+        pushed_by = {width: (pushes(one, width), pushes(one, width, "error")) for width in ("mean", "own", "wide")}
+        at_mean, *averages = (parameters(one, "gradient", width) for width in pushed_by)
         for epoch in _shown(one):
-            pushed = [_with_error(one, w, op, epoch) for op in FOLLOWED for w in ("mean", "own", "wide")]
-            cosines = [_cosine(one, width, epoch) for width in ("own", "wide")]
+            pushed = [_with_error(*both, op, epoch) for op in FOLLOWED for both in pushed_by.values()]
+            cosines = [_cosine(at_mean, average, epoch) for average in averages]
             cell = str(one.loc[one["epoch"] == epoch, "architecture"].iloc[0])
             skips, convolutions = (f"{cell.count(op)} of 6" for op in FOLLOWED)
             width = f"{sigma[epoch]:.2f}" if sigma[epoch] > 0 else None
@@ -122,19 +124,17 @@ def _shown(one: Frame) -> list[int]:
     return [int(epoch) for epoch in epochs if epoch in SHOWN or epoch == epochs[-1]]
 
 
-def _with_error(one: Frame, width: str, operation: str, epoch: int) -> str | None:
-    values = pushes(one, width)
+def _with_error(values: Frame, errors: Frame, operation: str, epoch: int) -> str | None:
     if values.empty:
         return None
-    return f"{1000 * values[operation][epoch]:+.1f} ({1000 * pushes(one, width, 'error')[operation][epoch]:.1f})"
+    return f"{1000 * values[operation][epoch]:+.1f} ({1000 * errors[operation][epoch]:.1f})"
 
 
-def _cosine(one: Frame, width: str, epoch: int) -> float | None:
-    """Between the gradients over draws and at the mean, over all parameters."""
-    there = parameters(one, "gradient", width)
-    if there.empty:
+def _cosine(at_mean: Frame, average: Frame, epoch: int) -> float | None:
+    """Between two gradients over all parameters; None where the second was not measured."""
+    if average.empty:
         return None
-    a, b = (table.loc[epoch].to_numpy().ravel() for table in (parameters(one, "gradient", "mean"), there))
+    a, b = (gradient.loc[epoch].to_numpy().ravel() for gradient in (at_mean, average))
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 

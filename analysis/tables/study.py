@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from analysis import regression, statistics
-from analysis.rendering import Cell, MeanSd, Table
-from analysis.runs import Runs, describe, display
-from analysis.tables.comparisons import MEASURE, all_skip, floor
+from analysis.rendering import Cell, MeanSd, Table, span
+from analysis.runs import Runs, describe, display, share
+from analysis.tables.comparisons import MEASURE, all_skip, better_in, floor, mean_difference
 from benchmarks import spaces, tiers
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Seed, Split
@@ -221,8 +220,7 @@ def measurements(runs: Runs, study: Study) -> Table:
     of = [arm for arm in arms(runs, study) if len(arm.finals)]
     rows: list[tuple[Cell, ...]] = []
     for arm in of:
-        counts = arm.finals[[name for name in arm.finals if str(name).startswith("count_")]].dropna(axis=1)
-        cells = [MeanSd.of(100 * counts["count_skip_connect"] / counts.sum(axis=1), 0)]
+        cells = [MeanSd.of(share(arm.finals, ["skip_connect"]), 0)]
         for name, _, digits in MEASUREMENTS:
             values = arm.finals[name].astype(float) if name in arm.finals else pd.Series(dtype=float)
             if name == "sigma_mean":  # a method without a posterior has no sigma, rather than one of 0
@@ -244,18 +242,17 @@ def verdicts(runs: Runs, study: Study) -> Table:
     of = arms(runs, study)
     pairs = [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
     all_ended = all(arm.has_ended for arm in of)
-    adjusted = statistics.holm([statistics.wilcoxon(a.accuracy - b.accuracy) for a, b in pairs]) if all_ended else []
+    results = [_paired(arm.accuracy, other.accuracy) for arm, other in pairs]
+    adjusted = statistics.holm([result.p for result in results if result]) if all_ended else []
     rows: list[tuple[Cell, ...]] = []
     for number, (arm, other) in enumerate(pairs):
-        names = (arm.name, other.name)
-        differences = (arm.accuracy - other.accuracy).dropna()
-        p = adjusted[number] if all_ended else None
-        verdict = "not finished" if p is None else _verdict(differences, p)
-        rows.append((*names, "mean of trainings", *_paired(differences), None if p is None else f"{p:.3f}", verdict))
+        names, result = (arm.name, other.name), results[number]
+        decided = (f"{adjusted[number]:.3f}", _verdict(result, adjusted[number])) if all_ended and result else None
+        rows.append((*names, "mean of trainings", *_cells(result), *(decided or (None, "not finished"))))
         for trial in TRIALS:
             single = partial(_single, space=study.space, trial=trial)
-            both = (arm.by_seed(single) - other.by_seed(single)).dropna()
-            rows.append((*names, f"training {trial}", *_paired(both), None, None))
+            result = _paired(arm.by_seed(single), other.by_seed(single))
+            rows.append((*names, f"training {trial}", *_cells(result), None, None))
     return Table(
         f"{study.name}-verdicts",
         f"Readings against DARTS on fresh seeds ({study.name})",
@@ -269,24 +266,20 @@ def verdicts(runs: Runs, study: Study) -> Table:
     )  # fmt: skip
 
 
-def _verdict(differences: pd.Series, p: float) -> str:
-    if len(differences) < statistics.MINIMUM_PAIRS or p >= statistics.ALPHA:
+def _verdict(result: statistics.Paired, p: float) -> str:
+    if result.n < statistics.MINIMUM_PAIRS or p >= statistics.ALPHA:
         return "undecided"
-    favoured = statistics.paired(differences, np.zeros(len(differences))).direction
-    return "BaLeNAS before DARTS" if favoured > 0 else "DARTS before BaLeNAS"
+    return "BaLeNAS before DARTS" if result.direction > 0 else "DARTS before BaLeNAS"
 
 
-def _paired(differences: pd.Series) -> tuple[Cell, ...]:
-    if differences.empty:
-        return 0, None, None, None
-    interval = statistics.bootstrap(differences)
-    wins, ties = int((differences > 0).sum()), int((differences == 0).sum())
-    return (
-        len(differences),
-        MeanSd.of(differences),
-        f"{interval.low:.2f} to {interval.high:.2f}",
-        f"{wins} of {len(differences)}" + (f", {ties} equal" if ties else ""),
-    )
+def _paired(first: pd.Series, second: pd.Series) -> statistics.Paired | None:
+    """At the seeds that both have a value for; None if there is none."""
+    both = pd.DataFrame({"a": first, "b": second}).dropna()
+    return None if both.empty else statistics.paired(both["a"], both["b"])
+
+
+def _cells(result: statistics.Paired | None) -> tuple[Cell, ...]:
+    return (0, None, None, None) if result is None else (result.n, *mean_difference(result), better_in(result))
 
 
 def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:
@@ -298,9 +291,8 @@ def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:
 
 
 def _caption(of: Sequence[Arm], study: Study, extra: str) -> str:
-    counts = [len(arm.accuracy) for arm in of]
     example = next(arm.finals.iloc[0] for arm in of if len(arm.finals))
-    n = str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    n = span(len(arm.accuracy) for arm in of)
     seeds = f"n = {n} of the seeds {min(study.seeds)} to {max(study.seeds)} ended"
     return f"{study.space}, {describe(example)}; {seeds}. {extra}"
 
