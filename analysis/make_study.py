@@ -1,17 +1,15 @@
-"""``python -m analysis.make_study``: tables and figure of the study of readings, from what its folder holds.
+"""``python -m analysis.make_study``: tables and figures of the study of readings, from what its folder holds.
 
 Replaces what stands between two markers in the folder's ``README.md``, writes every table as CSV beside it, and draws
-the figure of the mechanism. A test fails when they are stale.
+every figure as PNG. A test fails when they are stale.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from analysis import command, figures, rendering
 from analysis.command import Output
@@ -28,48 +26,50 @@ FOLDER = Path("results/studies/reading")
 BLOCK = command.Block("study tables", "make_study")
 
 
-def tables(runs: Runs) -> Iterator[Table]:
-    """Every table that the runs allow."""
+@dataclass(frozen=True)
+class Made:
+    """What goes into the README, in its order."""
+
+    tables: list[Table]
+    pictures: list[Picture]
+
+    @property
+    def block(self) -> str:
+        """The Markdown between the markers."""
+        shown = (f"![{one.title}]({one.name}.png)\n\n{one.caption}\n" for one in self.pictures)
+        return "\n".join([*shown, *map(rendering.markdown, self.tables)])
+
+
+def make(runs: Runs) -> Made:
+    """Every table and figure that the runs allow."""
+    made = Made([], [])
     for plan in STUDIES.values():
-        if all(arm.finals.empty for arm in study.arms(runs, plan)):
+        arms = study.arms(runs, plan)
+        if all(arm.finals.empty for arm in arms):
             continue
-        yield study.outcomes(runs, plan)
-        yield study.measurements(runs, plan)
+        made.pictures.append(figures.study.build(arms, plan))
+        made.tables.extend((study.outcomes(runs, plan), study.measurements(runs, plan)))
         if plan is not READING:
-            yield study.verdicts(runs, plan)
-
-    if (measured := _measured(runs)) is not None:
-        yield from mechanism.build(*measured)
-
-
-def figure(runs: Runs) -> Picture | None:
-    """The mechanism's, where it was measured."""
-    measured = _measured(runs)
-    return None if measured is None else figures.mechanism.build(*measured)
-
-
-def block(made: Sequence[Table], picture: Picture | None) -> str:
-    """The Markdown between the markers."""
-    text = "\n".join(rendering.markdown(table) for table in made)
-    return text if picture is None else f"{text}\n![{picture.title}]({picture.name}.png)\n\n{picture.caption}\n"
-
-
-def _measured(runs: Runs) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+            made.tables.append(study.verdicts(runs, plan))
     paths = [folder / MEASURED for folder in runs.folders if (folder / MEASURED).is_file()]
-    return read(paths[0]) if paths else None
+    if paths:
+        measured = read(paths[0])
+        made.pictures.append(figures.mechanism.build(*measured))
+        made.tables.extend(mechanism.build(*measured))
+    return made
 
 
 def write(runs: Runs, output: Output) -> None:
-    """Rewrite the README of the output folder and its tables."""
-    made, picture = list(tables(runs)), figure(runs)
-    if not made:
+    """Rewrite the README of the output folder, its tables and its figures."""
+    made = make(runs)
+    if not made.tables:
         raise UserError("no finished run of a study in the results: run python -m benchmarks.run --study first")
-    output.replace(BLOCK, block(made, picture))
-    for table in made:
+    output.replace(BLOCK, made.block)
+    for table in made.tables:
         output.write(f"{table.name}.csv", rendering.comma_separated(table))
-    if picture is not None:
+    for picture in made.pictures:
         output.write(f"{picture.name}.png", figures.render(picture, "png"))
-    print(f"{output.folder / 'README.md'} and {len(made)} tables rewritten")
+    print(f"{output.folder / 'README.md'}, {len(made.tables)} tables and {len(made.pictures)} figures rewritten")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

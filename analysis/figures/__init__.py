@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import matplotlib as mpl
 
-from analysis.figures import cells, mechanism, outcomes, trajectories
+from analysis.figures import cells, mechanism, outcomes, study, trajectories
 from analysis.figures.style import ENDINGS, RC, Picture, render
 from analysis.runs import Runs
 
@@ -18,4 +18,4 @@ def build(runs: Runs) -> Iterator[Picture]:
     yield from pictures
 
 
-__all__ = ["ENDINGS", "Picture", "build", "mechanism", "render"]
+__all__ = ["ENDINGS", "Picture", "build", "mechanism", "render", "study"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -52,7 +52,7 @@ MEASUREMENTS = (
 Values = Callable[[pd.DataFrame], pd.Series]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One method of one row.
 
@@ -101,6 +101,11 @@ class Arm:
         """Whether every seed has a result."""
         return len(self.accuracy) == len(self.seeds)
 
+    def bounds(self, best: float) -> tuple[float, float]:
+        """Between what its mean over all seeds lies, whatever its missing runs find; ``best`` is the space's (%)."""
+        found, missing = float(self.accuracy.sum()), len(self.seeds) - len(self.accuracy)
+        return found / len(self.seeds), (found + missing * best) / len(self.seeds)
+
     def by_seed(self, values: Values) -> pd.Series:
         """Some accuracy (%) of the finished runs by seed, and 0 for diverged ones."""
         found = pd.Series(values(self.finals).to_numpy(float), index=self.finals["seed"].astype(int))
@@ -141,19 +146,40 @@ def rival(arm: Arm, of: Sequence[Arm]) -> Arm:
     return next((other for other in rows if other.row is arm.row), rows[0])
 
 
-def selected(of: Sequence[Arm]) -> tuple[list[Arm], Arm]:
+def selected(of: Sequence[Arm], best: float) -> tuple[list[Arm], Arm]:
     """What ``RULE`` sends to confirmation: readings, best first, and DARTS at its best shared setting.
 
+    The choice stands as soon as no missing run can change it, so that hopeless rows need not be waited for.
+
+    Args:
+        of: every arm of the study.
+        best: the space's best accuracy (%), which bounds what a missing run can find.
+
     Raises:
-        UserError: runs are missing.
+        UserError: missing runs can still change it.
     """
-    if missing := [arm for arm in of if not arm.has_ended]:
-        raise UserError(f"{len(missing)} of {len(of)} rows lack runs, the first {missing[0].name}")
-    candidates = [arm for arm in of if not arm.is_darts and arm.row.kind != "control"]
-    better = [arm for arm in candidates if arm.accuracy.mean() > rival(arm, of).accuracy.mean()]
+    bounds = {arm: arm.bounds(best) for arm in of}
+    candidates = []
+    for arm in of:
+        if arm.is_darts or arm.row.kind == "control":
+            continue
+        (low, high), (low_of_rival, high_of_rival) = bounds[arm], bounds[rival(arm, of)]
+        if high > low_of_rival:  # it can be above
+            candidates.append((arm, low > high_of_rival))
+    readings = _highest([arm for arm, _ in candidates], MOST, bounds)
+    if unsure := [arm for arm, is_above in candidates if arm in readings and not is_above]:
+        raise UserError(f"missing runs decide whether {unsure[0].name} is above {rival(unsure[0], of).name}")
     shared = [arm for arm in of if arm.is_darts and arm.row.kind == "shared"]
-    order = sorted(better, key=lambda arm: -arm.accuracy.mean())
-    return order[:MOST], max(shared, key=lambda arm: arm.accuracy.mean())
+    return readings, _highest(shared, 1, bounds)[0]
+
+
+def _highest(candidates: Sequence[Arm], n: int, bounds: Mapping[Arm, tuple[float, float]]) -> list[Arm]:
+    order = sorted(candidates, key=lambda arm: -bounds[arm][0])
+    chosen, others = order[:n], order[n:]
+    for arm in others:
+        if bounds[arm][1] > bounds[chosen[-1]][0]:
+            raise UserError(f"missing runs decide whether {arm.name} or {chosen[-1].name} is higher")
+    return chosen
 
 
 def outcomes(runs: Runs, study: Study) -> Table:
@@ -189,9 +215,9 @@ def outcomes(runs: Runs, study: Study) -> Table:
             "mean difference", "seeds won",
         ),
         tuple(rows),
-        _caption(of, study, "Test accuracy in % at 200 epochs; sd with ddof 1."),
+        caption(of, study, "Test accuracy in % at 200 epochs; sd with ddof 1."),
         (
-            *([RULE, _sent(of)] if study is READING else []),
+            *([RULE, _sent(of, study.space)] if study is READING else []),
             AGAINST,
             DIVERGED,
             COLLAPSED.format(low),
@@ -206,13 +232,16 @@ def _printed(arm: Arm, seed: int) -> str:
     return f"{arm.accuracy[seed]:.2f}" if seed in arm.accuracy.index else "-"
 
 
-def _sent(of: Sequence[Arm]) -> str:
+def _sent(of: Sequence[Arm], space: str) -> str:
+    best = float(regression.load(space).column(**regression.keywords(space, MEASURE)).max())
     try:
-        readings, darts = selected(of)
+        readings, darts = selected(of, best)
     except UserError as waiting:
-        return f"The rule waits: {waiting}."
+        missing = sum(not arm.has_ended for arm in of)
+        return f"The rule waits: {missing} of {len(of)} rows lack runs, and {waiting}."
     names = "; ".join(arm.name for arm in readings) or "no reading"
-    return f"Sent to confirmation: {names}; against {darts.name}."
+    certain = "" if all(arm.has_ended for arm in of) else " Missing runs cannot change this."
+    return f"Sent to confirmation: {names}; against {darts.name}.{certain}"
 
 
 def measurements(runs: Runs, study: Study) -> Table:
@@ -232,7 +261,7 @@ def measurements(runs: Runs, study: Study) -> Table:
         f"What the searches of every row had come to ({study.name})",
         ("change", "method", "n", "skip connections, %", *(title for _, title, _ in MEASUREMENTS)),
         tuple(rows),
-        _caption(of, study, "At the last epoch; mean ± sd over searches, ddof 1, and the value itself where n = 1."),
+        caption(of, study, "At the last epoch; mean ± sd over searches, ddof 1, and the value itself where n = 1."),
         ("Hessians are of the loss of a fixed probe in the architecture parameters, without weight decay.",),
     )
 
@@ -261,7 +290,7 @@ def verdicts(runs: Runs, study: Study) -> Table:
             "verdict",
         ),
         tuple(rows),
-        _caption(of, study, "CIFAR-10 test accuracy in points."),
+        caption(of, study, "CIFAR-10 test accuracy in points."),
         (CONFIRMED.format(len(pairs)), DIVERGED, *_superseded(runs)),
     )  # fmt: skip
 
@@ -290,7 +319,8 @@ def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:
     return pd.Series(values)
 
 
-def _caption(of: Sequence[Arm], study: Study, extra: str) -> str:
+def caption(of: Sequence[Arm], study: Study, extra: str) -> str:
+    """Space, tier, images and how many seeds have ended, before ``extra``."""
     example = next(arm.finals.iloc[0] for arm in of if len(arm.finals))
     n = span(len(arm.accuracy) for arm in of)
     seeds = f"n = {n} of the seeds {min(study.seeds)} to {max(study.seeds)} ended"

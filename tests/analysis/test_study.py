@@ -61,6 +61,7 @@ def store_of(folder: Path, ranks: dict[tuple[str, float], Sequence[float]], firs
 
 
 USUAL = 3e-2
+BEST = 100.0
 EVERY = {
     ("darts-1st", USUAL): (0.5, 0.5, 0.6, 0.6),
     ("balenas-1st", USUAL): (0.4, 0.4, 0.4, 0.4),
@@ -74,17 +75,55 @@ EVERY = {
 
 def test_the_rule_selects_readings_above_the_darts_they_are_compared_with(tmp_path: Path) -> None:
     arms = tables.arms(store_of(tmp_path, EVERY), MADE_UP)
-    readings, darts = tables.selected(arms)
+    readings, darts = tables.selected(arms, BEST)
     # The control is best and the row at another rate beats DARTS's defaults, but not DARTS at that rate.
     assert [arm.method for arm in readings] == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096"]
     assert (darts.method, darts.row.question) == ("darts-1st", "rate")
 
 
-def test_the_rule_waits_for_every_run(tmp_path: Path) -> None:
+def with_ranks(folder: Path, changed: dict[tuple[str, float], Sequence[float]]) -> list[tables.Arm]:
+    return tables.arms(store_of(folder, EVERY | changed), MADE_UP)
+
+
+DELTA, N, RATE = ("balenas-1st@prior_precision=10", USUAL), ("balenas-1st@data_size=4096", USUAL), ("darts-1st", 0.3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({DELTA: ()}, "whether BaLeNAS (1st) with prior_precision=10 is above DARTS (1st)"),
+        ({("darts-1st", USUAL): (0.5, 0.5)}, "is above DARTS (1st)"),
+        ({RATE: (0.8, 0.8, 0.8)}, "whether BaLeNAS (1st) with arch_lr=0.3 is above DARTS (1st) with arch_lr=0.3"),
+        ({RATE: (0.8, 0.8, 0.8), ("balenas-1st", 0.3): (0.0,) * 4}, "DARTS (1st) with arch_lr=0.3 or DARTS (1st)"),
+    ],
+)  # fmt: skip
+def test_the_rule_waits_for_runs_that_decide(tmp_path: Path, changed: dict, words: str) -> None:
+    of = with_ranks(tmp_path, changed)
+    with pytest.raises(UserError, match="missing runs decide") as raised:
+        tables.selected(of, BEST)
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("seeds", range(5))
+def test_whatever_missing_runs_find_an_early_choice_stands(tmp_path: Path, seeds: int) -> None:
+    """A reading far below DARTS need not be waited for once its best possible mean is below."""
+    hopeless = {DELTA: (0.0,) * seeds, ("darts-1st", USUAL): (0.9,) * 4, N: (1.0,) * 4}
+    of = with_ranks(tmp_path, hopeless)
+    best = max(arm.accuracy.max() for arm in of)
+    try:
+        early = [arm.method for arm in tables.selected(of, best)[0]]
+    except UserError:
+        assert seeds < 1
+        return
+    assert early == ["balenas-1st@data_size=4096"]
+    for rank in (0.0, 1.0):
+        full = with_ranks(tmp_path / str(rank), hopeless | {DELTA: (0.0,) * seeds + (rank,) * (4 - seeds)})
+        assert [arm.method for arm in tables.selected(full, best)[0]] == early
+
+
+def test_missing_runs_are_not_compared(tmp_path: Path) -> None:
     part = {key: ranks for key, ranks in EVERY.items() if "prior" not in key[0]}
     loaded = store_of(tmp_path, part)
-    with pytest.raises(UserError, match="1 of 7 rows lack runs, the first BaLeNAS"):
-        tables.selected(tables.arms(loaded, MADE_UP))
     table = tables.outcomes(loaded, replace(MADE_UP, seeds=(*MADE_UP.seeds, 4)))
     assert {row[-2] for row in table.rows} == {None}  # no difference before every seed has ended
     assert {row[5].split(", ")[-1] for row in table.rows} == {"-"}
@@ -103,7 +142,7 @@ def test_a_diverged_run_counts_as_nothing_found(tmp_path: Path, method: str) -> 
     arms = tables.arms(loaded, MADE_UP)
     arm = next(arm for arm in arms if arm.method == method)
     assert arm.has_ended and arm.accuracy[2] == 0
-    readings, _ = tables.selected(arms)
+    readings, _ = tables.selected(arms, BEST)
     names = [reading.method for reading in readings]
     if method == "darts-1st":  # its mean falls below that of BaLeNAS at the defaults
         assert names == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096", "balenas-1st"]
@@ -146,6 +185,20 @@ def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
     assert arms["DARTS (1st)"].has_ended
     assert arms["DARTS (1st) with arch_lr=0.3"].accuracy[0] == made.rows[-1]["cifar10_test"]
     assert "1 run(s) of older numerics are left out." in tables.outcomes(loaded, MADE_UP).notes
+
+
+def test_the_figure_shows_every_search(tmp_path: Path) -> None:
+    store_of(tmp_path, EVERY | {DELTA: (0.9, 0.9, 0.9)})
+    made = ending_at(record(DELTA[0], SPACE, 3, status=Status.DIVERGED), 1.0, arch_lr=USUAL)
+    Store(tmp_path).append(made)
+    arms = tables.arms(runs.load([tmp_path]), MADE_UP)
+    axis = figures.study.build(arms, MADE_UP).figure.axes[0]
+    drawn = {line.get_ydata()[0]: line.get_xdata() for line in axis.lines if line.get_marker() in "oD"}
+    for height, arm in enumerate(reversed(arms)):
+        assert np.sort(drawn[height]) == pytest.approx(np.sort(arm.accuracy.clip(lower=figures.study.LOW)))
+    assert drawn[3].min() == figures.study.LOW  # prior precision, whose last seed diverged
+    means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
+    assert means == pytest.approx([arm.accuracy.mean() for arm in reversed(arms)])
 
 
 def test_measurements_leave_out_rows_without_runs(tmp_path: Path) -> None:
@@ -226,15 +279,16 @@ def test_the_command_line(tmp_path: Path, make_store, capsys: pytest.CaptureFixt
 def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
     folder = ROOT / make_study.FOLDER
     loaded = runs.load([folder])
-    made, picture = list(make_study.tables(loaded)), make_study.figure(loaded)
+    made = make_study.make(loaded)
     stale = "stale study: run python -m analysis.make_study and commit what changed"
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert make_study.BLOCK.replaced(readme, make_study.block(made, picture)) == readme, stale
-    for table in made:
+    assert make_study.BLOCK.replaced(readme, made.block) == readme, stale
+    for table in made.tables:
         assert (folder / f"{table.name}.csv").read_text() == rendering.comma_separated(table), stale
-    fresh = tmp_path / "fresh.png"
-    fresh.write_bytes(figures.render(picture, "png"))
-    assert compare_images(str(folder / f"{picture.name}.png"), str(fresh), tol=5) is None, stale
+    for picture in made.pictures:
+        fresh = tmp_path / f"{picture.name}.png"
+        fresh.write_bytes(figures.render(picture, "png"))
+        assert compare_images(str(folder / fresh.name), str(fresh), tol=5) is None, stale
 
 
 def test_every_study_starts_with_darts() -> None:
