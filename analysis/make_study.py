@@ -16,6 +16,7 @@ from analysis.command import Output
 from analysis.figures import Picture
 from analysis.rendering import Table
 from analysis.runs import Runs
+from analysis.study import arms
 from analysis.tables import mechanism, study
 from benchmarks.errors import UserError
 from benchmarks.observations import read
@@ -44,10 +45,10 @@ def make(runs: Runs) -> Made:
     """Every table and figure that the runs allow."""
     made = Made([], [])
     for plan in STUDIES.values():
-        arms = study.arms(runs, plan)
-        if all(arm.finals.empty for arm in arms):
+        of = arms(runs, plan)
+        if all(arm.finals.empty for arm in of):
             continue
-        made.pictures.append(figures.study.build(arms, plan))
+        made.pictures.append(figures.study.build(of, plan))
         made.tables.extend((study.outcomes(runs, plan), study.measurements(runs, plan)))
         if plan is not READING:
             made.tables.append(study.verdicts(runs, plan))

@@ -19,6 +19,8 @@ METHODS = (
     "random", "zero-cost", "darts-1st", "darts-2nd", "balenas-1st", "balenas-2nd", "balenas-tf-1st", "balenas-tf-2nd",
 )  # fmt: skip
 """The methods that tables list as 'not run' where a store lacks them, in the order of tables."""
+MEASURE = "cifar10_test"
+"""What methods are compared by: test accuracy (%) of the cell found."""
 _SETTING = ["space", "tier", "data", "images"]
 _TIERS = ("paper", "cpu", "quick", "smoke")  # the order of tables: what says most about the paper first
 

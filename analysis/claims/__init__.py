@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import published, statistics
+from analysis import published
 from analysis.claims.checks import CHECKS
-from analysis.claims.finding import Finding, Pending, Verdict, decide
+from analysis.claims.finding import Finding, Pending, Verdict, corrected, decide
 from analysis.runs import Runs
 from benchmarks.errors import UserError, one_of
 
@@ -65,10 +64,8 @@ def judge(runs: Runs, claims: list[Claim]) -> list[tuple[Claim, Finding]]:
     findings: list[Finding | Pending] = list(results)
     for positions in families.values():
         pending = [result for i in positions if isinstance(result := results[i], Pending)]
-        adjusted = statistics.holm([result.p for result in pending])
-        equivalent = statistics.holm([result.p_equivalent for result in pending])
-        for i, result, p, p_equivalent in zip(positions, pending, adjusted, equivalent, strict=True):
-            findings[i] = decide(dataclasses.replace(result, p=p, p_equivalent=p_equivalent), len(pending))
+        for i, result in zip(positions, corrected(pending), strict=True):
+            findings[i] = decide(result, len(pending))
     return [(claim, f) for claim, f in zip(claims, findings, strict=True) if isinstance(f, Finding)]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from analysis import statistics
-from analysis.claims import in_print, selection
+from analysis.claims import confirmation, in_print, selection
 from analysis.claims.finding import Finding, Pending, Verdict, describe
 from analysis.runs import Runs, Setting
 from analysis.statistics import Interval
@@ -163,8 +163,7 @@ def _bounded(
 CHECKS: dict[str, Check] = {
     check.__name__: check for check in (paired, early, mean_below, count_below, cost, noise_predicted, not_testable)
 }
-CHECKS |= {check.__name__: check for check in in_print.CHECKS}
-CHECKS |= {check.__name__: check for check in selection.CHECKS}
+CHECKS |= {check.__name__: check for module in (in_print, selection, confirmation) for check in module.CHECKS}
 
 
 def parameters(check: Check) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from analysis import statistics
 from analysis.runs import Setting
 from analysis.statistics import ALPHA, MINIMUM_PAIRS, Interval
 
@@ -72,6 +74,16 @@ class Pending:
     unit: str
     setting: Setting
     wins: int
+
+
+def corrected(family: Sequence[Pending]) -> list[Pending]:
+    """The tests of a family with Holm's correction."""
+    p_values = statistics.holm([test.p for test in family])
+    equivalents = statistics.holm([test.p_equivalent for test in family])
+    return [
+        replace(test, p=p, p_equivalent=p_equivalent)
+        for test, p, p_equivalent in zip(family, p_values, equivalents, strict=True)
+    ]
 
 
 def decide(test: Pending, family: int) -> Finding:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from analysis.figures import style
 from analysis.figures.style import Picture
+from analysis.study import Arm
 from analysis.tables import study as tables
-from analysis.tables.study import Arm
 from benchmarks.studies import Study
 
 HEIGHT = 0.19

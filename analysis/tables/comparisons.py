@@ -10,12 +10,9 @@ import pandas as pd
 
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
-from analysis.runs import Runs, Setting, display, method_of, share
+from analysis.runs import MEASURE, Runs, Setting, display, method_of, share
 from analysis.tables.accuracy import DIGITS, caption, notes
 
-MEASURE = "cifar10_test"
-MARGINS = {"nas-bench-201": 1.0}
-"""Equivalence margin in points by space; elsewhere 0.5, because 1Shot1's good half spans about two points."""
 COLLAPSED = (
     "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %); exact (Clopper-Pearson) "
     "interval. An interquartile mean of few searches deletes exactly the collapses."
@@ -98,7 +95,7 @@ def paired(runs: Runs, setting: Setting) -> Table | None:
     chosen += [(a, b) for a, b in itertools.combinations(labels, 2) if method_of(a) == method_of(b)]
     if not chosen:
         return None
-    margin = MARGINS.get(setting.space, 0.5)
+    margin = statistics.margin(setting.space)
     results = []
     for first, second in chosen:
         both = pd.DataFrame({"a": _by_seed(runs, setting, first), "b": _by_seed(runs, setting, second)}).dropna()

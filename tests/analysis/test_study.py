@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from analysis import figures, make_study, regression, rendering, runs
+from analysis import claims, figures, make_study, regression, rendering, runs, study
+from analysis.claims import Claim, Finding, confirmation
 from analysis.rendering import MeanSd, Table
 from analysis.tables import study as tables
 from benchmarks import spaces
@@ -27,7 +28,7 @@ BOTH = ("darts-1st", "balenas-1st")
 MADE_UP = Study(
     name="made-up",
     space=SPACE,
-    tier="quick",
+    tier="cpu",
     seeds=(0, 1, 2, 3),
     rows=(
         Row("shared", "the defaults", BOTH),
@@ -56,11 +57,11 @@ def store_of(folder: Path, ranks: dict[tuple[str, float], Sequence[float]], firs
     store = Store(folder)
     for (method, rate), of_seed in ranks.items():
         for seed, rank in enumerate(of_seed, first_seed):
-            store.append(ending_at(record(method, SPACE, seed), rank, arch_lr=rate))
+            store.append(ending_at(record(method, SPACE, seed, "cpu"), rank, arch_lr=rate))
     return runs.load([folder])
 
 
-USUAL = 3e-2
+USUAL = 3e-3
 BEST = 100.0
 EVERY = {
     ("darts-1st", USUAL): (0.5, 0.5, 0.6, 0.6),
@@ -74,15 +75,15 @@ EVERY = {
 
 
 def test_the_rule_selects_readings_above_the_darts_they_are_compared_with(tmp_path: Path) -> None:
-    arms = tables.arms(store_of(tmp_path, EVERY), MADE_UP)
-    readings, darts = tables.selected(arms, BEST)
+    arms = study.arms(store_of(tmp_path, EVERY), MADE_UP)
+    readings, darts = study.selected(arms, BEST)
     # The control is best and the row at another rate beats DARTS's defaults, but not DARTS at that rate.
     assert [arm.method for arm in readings] == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096"]
     assert (darts.method, darts.row.question) == ("darts-1st", "rate")
 
 
-def with_ranks(folder: Path, changed: dict[tuple[str, float], Sequence[float]]) -> list[tables.Arm]:
-    return tables.arms(store_of(folder, EVERY | changed), MADE_UP)
+def with_ranks(folder: Path, changed: dict[tuple[str, float], Sequence[float]]) -> list[study.Arm]:
+    return study.arms(store_of(folder, EVERY | changed), MADE_UP)
 
 
 DELTA, N, RATE = ("balenas-1st@prior_precision=10", USUAL), ("balenas-1st@data_size=4096", USUAL), ("darts-1st", 0.3)
@@ -100,7 +101,7 @@ DELTA, N, RATE = ("balenas-1st@prior_precision=10", USUAL), ("balenas-1st@data_s
 def test_the_rule_waits_for_runs_that_decide(tmp_path: Path, changed: dict, words: str) -> None:
     of = with_ranks(tmp_path, changed)
     with pytest.raises(UserError, match="missing runs decide") as raised:
-        tables.selected(of, BEST)
+        study.selected(of, BEST)
     assert words in str(raised.value)
 
 
@@ -111,14 +112,14 @@ def test_whatever_missing_runs_find_an_early_choice_stands(tmp_path: Path, seeds
     of = with_ranks(tmp_path, hopeless)
     best = max(arm.accuracy.max() for arm in of)
     try:
-        early = [arm.method for arm in tables.selected(of, best)[0]]
+        early = [arm.method for arm in study.selected(of, best)[0]]
     except UserError:
         assert seeds < 1
         return
     assert early == ["balenas-1st@data_size=4096"]
     for rank in (0.0, 1.0):
         full = with_ranks(tmp_path / str(rank), hopeless | {DELTA: (0.0,) * seeds + (rank,) * (4 - seeds)})
-        assert [arm.method for arm in tables.selected(full, best)[0]] == early
+        assert [arm.method for arm in study.selected(full, best)[0]] == early
 
 
 def test_missing_runs_are_not_compared(tmp_path: Path) -> None:
@@ -128,21 +129,21 @@ def test_missing_runs_are_not_compared(tmp_path: Path) -> None:
     assert {row[-2] for row in table.rows} == {None}  # no difference before every seed has ended
     assert {row[5].split(", ")[-1] for row in table.rows} == {"-"}
     # A run that failed by no fault of the method is no answer.
-    Store(tmp_path).append(ending_at(record("balenas-1st", SPACE, 3, status=Status.TIMEOUT), 1.0, arch_lr=USUAL))
-    arms = tables.arms(runs.load([tmp_path]), MADE_UP)
+    Store(tmp_path).append(ending_at(record("balenas-1st", SPACE, 3, "cpu", status=Status.TIMEOUT), 1.0, arch_lr=USUAL))
+    arms = study.arms(runs.load([tmp_path]), MADE_UP)
     assert [arm.has_ended for arm in arms] == [True, False, True, False, True, True, True]
 
 
 @pytest.mark.parametrize("method", ["balenas-1st@prior_precision=10", "darts-1st"])
 def test_a_diverged_run_counts_as_nothing_found(tmp_path: Path, method: str) -> None:
     store_of(tmp_path, EVERY)
-    made = ending_at(record(method, SPACE, 2, status=Status.DIVERGED), 1.0, arch_lr=USUAL)
+    made = ending_at(record(method, SPACE, 2, "cpu", status=Status.DIVERGED), 1.0, arch_lr=USUAL)
     Store(tmp_path).append(made)
     loaded = runs.load([tmp_path])
-    arms = tables.arms(loaded, MADE_UP)
+    arms = study.arms(loaded, MADE_UP)
     arm = next(arm for arm in arms if arm.method == method)
     assert arm.has_ended and arm.accuracy[2] == 0
-    readings, _ = tables.selected(arms, BEST)
+    readings, _ = study.selected(arms, BEST)
     names = [reading.method for reading in readings]
     if method == "darts-1st":  # its mean falls below that of BaLeNAS at the defaults
         assert names == ["balenas-1st@prior_precision=10", "balenas-1st@data_size=4096", "balenas-1st"]
@@ -164,24 +165,24 @@ def test_outcomes_say_what_changed_and_compare_with_darts(tmp_path: Path) -> Non
     assert rate[6] == MeanSd.of(ours["cifar10_test"])
     assert table.rows[4][-3:] == (None, None, None)  # DARTS is compared with nothing
     assert table.rows[3][-3] == "DARTS (1st)"  # no DARTS in its row
-    assert "n = 4 of the seeds 0 to 3 ended" in table.caption and "quick tier" in table.caption
+    assert "n = 4 of the seeds 0 to 3 ended" in table.caption and "cpu tier" in table.caption
 
 
 def test_a_seed_that_was_run_twice_is_named(tmp_path: Path) -> None:
     store_of(tmp_path, EVERY)
-    made = ending_at(record("darts-1st", SPACE, 0), 0.5, arch_lr=USUAL)
+    made = ending_at(record("darts-1st", SPACE, 0, "cpu"), 0.5, arch_lr=USUAL)
     Store(tmp_path).append(replace(made, spec=replace(made.spec, images="1" * 64)))
     with pytest.raises(UserError, match="two runs at a seed"):
-        tables.arms(runs.load([tmp_path]), MADE_UP)
+        study.arms(runs.load([tmp_path]), MADE_UP)
 
 
 def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
     store_of(tmp_path, EVERY)
-    made = ending_at(record("darts-1st", SPACE, 0), 0.1, arch_lr=0.3)
+    made = ending_at(record("darts-1st", SPACE, 0, "cpu"), 0.1, arch_lr=0.3)
     newer = replace(made.spec, numerics=made.spec.numerics + 1)
     Store(tmp_path).append(replace(made, spec=newer))
     loaded = runs.load([tmp_path])
-    arms = {arm.name: arm for arm in tables.arms(loaded, MADE_UP)}
+    arms = {arm.name: arm for arm in study.arms(loaded, MADE_UP)}
     assert arms["DARTS (1st)"].has_ended
     assert arms["DARTS (1st) with arch_lr=0.3"].accuracy[0] == made.rows[-1]["cifar10_test"]
     assert "1 run(s) of older numerics are left out." in tables.outcomes(loaded, MADE_UP).notes
@@ -189,9 +190,9 @@ def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
 
 def test_the_figure_shows_every_search(tmp_path: Path) -> None:
     store_of(tmp_path, EVERY | {DELTA: (0.9, 0.9, 0.9)})
-    made = ending_at(record(DELTA[0], SPACE, 3, status=Status.DIVERGED), 1.0, arch_lr=USUAL)
+    made = ending_at(record(DELTA[0], SPACE, 3, "cpu", status=Status.DIVERGED), 1.0, arch_lr=USUAL)
     Store(tmp_path).append(made)
-    arms = tables.arms(runs.load([tmp_path]), MADE_UP)
+    arms = study.arms(runs.load([tmp_path]), MADE_UP)
     axis = figures.study.build(arms, MADE_UP).figure.axes[0]
     drawn = {line.get_ydata()[0]: line.get_xdata() for line in axis.lines if line.get_marker() in "oD"}
     for height, arm in enumerate(reversed(arms)):
@@ -234,10 +235,44 @@ def means(table: Table) -> list[tuple[rendering.Cell, ...]]:
 
 def test_verdicts_carry_holm(tmp_path: Path) -> None:
     table = confirmed(tmp_path, 8)
-    assert [row[-1] for row in means(table)] == ["BaLeNAS before DARTS", "DARTS before BaLeNAS"]
+    assert [row[-1] for row in means(table)] == ["holds", "does not hold"]
     assert [row[-2] for row in means(table)] == ["0.016", "0.016"]  # 2 / 2^8 each, twice over by Holm
     assert all(row[-2:] == (None, None) for row in table.rows if row not in means(table))
     assert "over all 2 readings" in table.notes[0]
+
+
+def ledger(loaded: runs.Runs) -> list[Finding]:
+    changes = [row.question for row in CONFIRMING.rows[1:]]
+    entries = [
+        Claim(change, "a reading", "Table 1", "confirmed", {"study": "confirming", "change": change}, "readings", False)
+        for change in changes
+    ]
+    return [finding for _, finding in claims.judge(loaded, entries)]
+
+
+def test_the_ledger_says_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STUDIES, "confirming", CONFIRMING)
+    table = confirmed(tmp_path, 8)
+    findings = ledger(runs.load([tmp_path]))
+    assert [finding.verdict for finding in findings] == [row[-1] for row in means(table)]
+    assert ["p = 0.0156" in finding.evidence for finding in findings] == [True, True]  # 2 / 2^8, twice over by Holm
+    assert {finding.n for finding in findings} == {8}
+    assert all("Holm over 2" in found.evidence and "not the paper's setting" in found.setting for found in findings)
+
+
+def test_the_ledger_takes_the_committed_study_where_runs_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STUDIES, "confirming", CONFIRMING)
+    monkeypatch.setattr(confirmation, "_committed", lambda: runs.load([tmp_path / "committed"]))
+    confirmed(tmp_path / "committed", 8)
+    store_of(tmp_path / "other", {("darts-1st", USUAL): (0.5,)})
+    assert [finding.verdict for finding in ledger(runs.load([tmp_path / "other"]))] == ["holds", "does not hold"]
+    # Runs of the study itself come first, however few.
+    store_of(tmp_path / "other", {("darts-1st", USUAL): (0.5,)}, 100)
+    found = ledger(runs.load([tmp_path / "other"]))
+    assert {(finding.verdict, finding.n) for finding in found} == {("undecided", None)}
+    assert "3 of 3 rows of the study lack runs" in found[0].evidence
 
 
 def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
@@ -249,7 +284,7 @@ def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
 def test_a_diverged_run_is_a_loss(tmp_path: Path) -> None:
     confirmed(tmp_path, 8)
     for seed in (100, 101, 102, 103):
-        made = record("balenas-1st@data_size=4096", SPACE, seed, status=Status.DIVERGED)
+        made = record("balenas-1st@data_size=4096", SPACE, seed, "cpu", status=Status.DIVERGED)
         Store(tmp_path).append(ending_at(made, 1.0, arch_lr=USUAL))
     row = means(tables.verdicts(runs.load([tmp_path]), CONFIRMING))[0]
     assert row[3] == 8 and row[6] == "4 of 8" and row[-1] == "undecided"
@@ -292,5 +327,5 @@ def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
 
 
 def test_every_study_starts_with_darts() -> None:
-    for study in STUDIES.values():
-        assert study.rows[0].methods[0] == "darts-1st"
+    for plan in STUDIES.values():
+        assert plan.rows[0].methods[0] == "darts-1st"

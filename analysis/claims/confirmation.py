@@ -1,0 +1,57 @@
+"""The check of the readings that a study confirmed on fresh seeds: the only ones of a study that carry a verdict."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from analysis import statistics
+from analysis.claims.finding import Finding, Pending, Verdict
+from analysis.runs import ROOT, Runs, load
+from analysis.study import Arm, arms, rival
+from benchmarks.studies import STUDIES, Study
+
+FOLDER = ROOT / "results" / "studies" / "reading"
+
+
+def confirmed(runs: Runs, *, study: str, change: str) -> Finding | Pending:
+    """A reading against the DARTS of its study, by the committed runs of the study where the given ones lack it.
+
+    Args:
+        runs: any runs.
+        study: name of a study of ``benchmarks.studies``.
+        change: the question of its row.
+    """
+    plan = STUDIES[study]
+    held = runs if any(len(arm.accuracy) for arm in arms(runs, plan)) else _committed()
+    of = arms(held, plan)
+    if lacking := sum(not arm.has_ended for arm in of):
+        return Finding(Verdict.UNDECIDED, f"not finished: {lacking} of {len(of)} rows of the study lack runs")
+    arm = next(arm for arm in of if arm.row.question == change and not arm.is_darts)
+    return compared(held, plan, arm, rival(arm, of))
+
+
+def compared(runs: Runs, study: Study, arm: Arm, other: Arm) -> Pending:
+    """The paired test of two arms whose seeds have all ended."""
+    first, second = arm.accuracy, other.accuracy
+    result, margin = statistics.paired(first, second), statistics.margin(study.space)
+    setting = next(one for one in runs.settings if (one.space, one.tier) == (study.space, study.tier))
+    return Pending(
+        n=result.n,
+        effect=result.mean,
+        interval=result.interval,
+        direction=result.direction,
+        p=result.p,
+        p_equivalent=statistics.equivalence(first - second, margin),
+        margin=margin,
+        unit="points",
+        setting=setting,
+        wins=result.wins,
+    )
+
+
+@cache
+def _committed() -> Runs:
+    return load([FOLDER])
+
+
+CHECKS = (confirmed,)
