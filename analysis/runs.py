@@ -91,6 +91,12 @@ class Runs:
         last = self.epochs.groupby("spec_hash", sort=False).tail(1)
         return last[last["status"] != "done"]
 
+    @property
+    def omissions(self) -> list[str]:
+        """What a table's notes say of the runs left out."""
+        newer = f"{self.superseded} run(s) of older numerics are left out because newer ones exist."
+        return [newer] if self.superseded else []
+
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """Every setting of which a run is finished: tiers nearest to the paper first, NAS-Bench-201 before 1Shot1."""

@@ -60,9 +60,7 @@ def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
         found.append(
             f"{others} run(s) were looked up in another table than the one that ships; exact rows are of that one."
         )
-    if runs.superseded:
-        found.append(f"{runs.superseded} run(s) of older numerics are left out because newer ones exist.")
-    return tuple(found)
+    return (*found, *runs.omissions)
 
 
 def absent(runs: Runs, setting: Setting, method: str) -> str:

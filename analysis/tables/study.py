@@ -84,7 +84,7 @@ def outcomes(runs: Runs, study: Study) -> Table:
             AGAINST,
             DIVERGED,
             COLLAPSED.format(low),
-            *_superseded(runs),
+            *runs.omissions,
         ),
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def verdicts(runs: Runs, study: Study) -> Table:
         ),
         tuple(rows),
         caption(of, study, "CIFAR-10 test accuracy in points."),
-        (CONFIRMED.format(len(pairs), statistics.margin(study.space)), DIVERGED, *_superseded(runs)),
+        (CONFIRMED.format(len(pairs), statistics.margin(study.space)), DIVERGED, *runs.omissions),
     )  # fmt: skip
 
 
@@ -182,7 +182,3 @@ def caption(of: Sequence[Arm], study: Study, extra: str) -> str:
     n = span(len(arm.accuracy) for arm in of)
     seeds = f"n = {n} of the seeds {min(study.seeds)} to {max(study.seeds)} ended"
     return f"{study.space}, {describe(example)}; {seeds}. {extra}"
-
-
-def _superseded(runs: Runs) -> list[str]:
-    return [f"{runs.superseded} run(s) of older numerics are left out."] if runs.superseded else []

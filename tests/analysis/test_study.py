@@ -185,7 +185,7 @@ def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
     arms = {arm.name: arm for arm in study.arms(loaded, MADE_UP)}
     assert arms["DARTS (1st)"].has_ended
     assert arms["DARTS (1st) with arch_lr=0.3"].accuracy[0] == made.rows[-1]["cifar10_test"]
-    assert "1 run(s) of older numerics are left out." in tables.outcomes(loaded, MADE_UP).notes
+    assert "1 run(s) of older numerics are left out because newer ones exist." in tables.outcomes(loaded, MADE_UP).notes
 
 
 def test_the_figure_shows_every_search(tmp_path: Path) -> None:
