@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 
 from analysis.runs import MEASURE, Runs, display
-from benchmarks import tiers
 from benchmarks.errors import UserError
 from benchmarks.spec import Budget, Status
 from benchmarks.studies import Row, Study
@@ -93,11 +92,9 @@ def arms(runs: Runs, study: Study) -> list[Arm]:
         UserError: a seed that was run twice, for instance on two copies of the images.
     """
     found = []
-    usual = tiers.budget(study.tier, study.space)
     for row in study.rows:
-        budget = replace(usual, **row.budget)  # type: ignore[arg-type]
         for method in row.methods:
-            finals, failed = (_of(frame, study, method, budget) for frame in (runs.finals, runs.failed))
+            finals, failed = (_of(frame, study, method, study.budget(row)) for frame in (runs.finals, runs.failed))
             diverged = failed.loc[failed["status"] == Status.DIVERGED, "seed"].astype(int)
             arm = Arm(row, method, study.seeds, finals.sort_values("seed"), tuple(diverged))
             if not arm.accuracy.index.is_unique:

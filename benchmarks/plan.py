@@ -88,8 +88,7 @@ def make(
 
 def of_study(study: Study, *, data_dir: Path | None = None, compute: Compute = ON_CPU) -> Plan:
     """All rows of a study at all its seeds. Seeds vary slowest here too."""
-    budget = tiers.budget(study.tier, study.space)
-    groups = [Group(row.methods, study.space, replace(budget, **row.budget)) for row in study.rows]  # type: ignore[arg-type]
+    groups = [Group(row.methods, study.space, study.budget(row)) for row in study.rows]
     return _planned(groups, study.seeds, data_dir, compute)
 
 

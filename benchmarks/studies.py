@@ -8,8 +8,11 @@ changes one thing. Rates, length and decay are shared by both methods: such a ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from benchmarks import tiers
+from benchmarks.spec import Budget
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Study:
         tier: name of the tier.
         seeds: of every row.
         rows: the first has the DARTS that every row without DARTS is compared with.
+        changes: numbers of the tier that every row replaces; a row's own come on top.
     """
 
     name: str
@@ -46,6 +50,11 @@ class Study:
     tier: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    changes: Mapping[str, float | int] = field(default_factory=dict)
+
+    def budget(self, row: Row) -> Budget:
+        """The tier's budget with what the study and the row replace."""
+        return replace(tiers.budget(self.tier, self.space), **{**self.changes, **row.budget})  # type: ignore[arg-type]
 
 
 BOTH = ("darts-1st", "balenas-1st")

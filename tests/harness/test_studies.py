@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -35,6 +35,13 @@ def test_shared_knobs_are_turned_for_both_methods() -> None:
         optimizers = {asdict(resolve(method)[1]).get("optimizer", "vadam") for method in row.methods}
         if row.budget and optimizers == {"vadam"}:
             assert {method.partition("@")[0] for method in row.methods} == {"darts-1st", "balenas-1st"}
+
+
+def test_what_a_study_changes_holds_for_every_row_and_a_row_comes_on_top() -> None:
+    study = replace(STUDIES["reading"], changes={"image_size": 32, "padding": 4, "epochs": 10})
+    budgets = {row.question: study.budget(row) for row in study.rows}
+    assert {(budget.image_size, budget.padding) for budget in budgets.values()} == {(32, 4)}
+    assert {question for question, budget in budgets.items() if budget.epochs != 10} == {"twice the length"}
 
 
 def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
