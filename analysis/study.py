@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from analysis import regression
 from analysis.runs import MEASURE, Runs, display
 from benchmarks.errors import UserError
 from benchmarks.spec import Budget, Status
@@ -110,6 +111,11 @@ def _of(frame: pd.DataFrame, study: Study, method: str, budget: Budget) -> pd.Da
     return frame[chosen]
 
 
+def optimum(space: str) -> float:
+    """The space's highest accuracy (%), which no run can exceed."""
+    return regression.load(space).optimum(**regression.keywords(space, MEASURE)).value
+
+
 def rival(arm: Arm, of: Sequence[Arm]) -> Arm:
     """The DARTS that an arm is compared with: of the same row if that has one, else of the first row."""
     rows = [other for other in of if other.is_darts]
@@ -123,7 +129,7 @@ def selected(of: Sequence[Arm], best: float) -> tuple[list[Arm], Arm]:
 
     Args:
         of: every arm of the study.
-        best: the space's best accuracy (%), which bounds what a missing run can find.
+        best: the space's ``optimum`` (%), which bounds what a missing run can find.
 
     Raises:
         UserError: missing runs can still change it.

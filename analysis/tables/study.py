@@ -12,7 +12,8 @@ from analysis.claims.confirmation import compared
 from analysis.claims.finding import corrected, decide
 from analysis.rendering import Cell, MeanSd, Table, span
 from analysis.runs import MEASURE, Runs, describe, share
-from analysis.study import RULE, Arm, arms, rival, selected
+from analysis.statistics import MINIMUM_PAIRS
+from analysis.study import RULE, Arm, arms, optimum, rival, selected
 from analysis.tables.comparisons import all_skip, better_in, floor, mean_difference
 from benchmarks import spaces
 from benchmarks.errors import UserError
@@ -25,6 +26,7 @@ AGAINST = (
     "Compared with the DARTS of the same row, and where the row has none, with DARTS at its defaults: rates of rules "
     "that are no Adam have another scale. Differences wait until every seed of both has ended."
 )
+TOO_FEW = "Planned with {} pairs, and a verdict takes {}: sizes and directions only."
 DIVERGED = "A search that diverges has found nothing and counts as 0 %."
 COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %)."
 CONFIRMED = (
@@ -96,9 +98,8 @@ def _printed(arm: Arm, seed: int) -> str:
 
 
 def _sent(of: Sequence[Arm], space: str) -> str:
-    best = float(regression.load(space).column(**regression.keywords(space, MEASURE)).max())
     try:
-        readings, darts = selected(of, best)
+        readings, darts = selected(of, optimum(space))
     except UserError as waiting:
         missing = sum(not arm.has_ended for arm in of)
         return f"The rule waits: {missing} of {len(of)} rows lack runs, and {waiting}."
@@ -154,7 +155,12 @@ def verdicts(runs: Runs, study: Study) -> Table:
         ),
         tuple(rows),
         caption(of, study, "CIFAR-10 test accuracy in points."),
-        (CONFIRMED.format(len(pairs), statistics.margin(study.space)), DIVERGED, *runs.omissions),
+        (
+            CONFIRMED.format(len(pairs), statistics.margin(study.space)),
+            *([TOO_FEW.format(len(study.seeds), MINIMUM_PAIRS)] if len(study.seeds) < MINIMUM_PAIRS else []),
+            DIVERGED,
+            *runs.omissions,
+        ),
     )  # fmt: skip
 
 

@@ -281,6 +281,14 @@ def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
     assert {row[-2:] for row in means(table)} == {(None, "not finished")}
 
 
+@pytest.mark.parametrize("n", [4, 8])
+def test_a_study_too_small_for_a_verdict_says_so(tmp_path: Path, n: int) -> None:
+    confirmed(tmp_path, 8)
+    table = tables.verdicts(runs.load([tmp_path]), replace(CONFIRMING, seeds=CONFIRMING.seeds[:n]))
+    assert {row[-1] for row in means(table)} == ({"undecided"} if n == 4 else {"holds", "does not hold"})
+    assert any("and a verdict takes 6" in note for note in table.notes) == (n == 4)
+
+
 def test_a_diverged_run_is_a_loss(tmp_path: Path) -> None:
     confirmed(tmp_path, 8)
     for seed in (100, 101, 102, 103):
