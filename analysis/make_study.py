@@ -20,7 +20,7 @@ from analysis.study import arms
 from analysis.tables import mechanism, study
 from benchmarks.errors import UserError
 from benchmarks.observations import read
-from benchmarks.studies import READING, STUDIES
+from benchmarks.studies import STUDIES
 
 MEASURED = "mechanism.parquet"
 FOLDER = Path("results/studies/reading")
@@ -50,7 +50,7 @@ def make(runs: Runs) -> Made:
             continue
         made.pictures.append(figures.study.build(of, plan))
         made.tables.extend((study.outcomes(runs, plan), study.measurements(runs, plan)))
-        if plan is not READING:
+        if plan.confirms:
             made.tables.append(study.verdicts(runs, plan))
     paths = [folder / MEASURED for folder in runs.folders if (folder / MEASURED).is_file()]
     if paths:

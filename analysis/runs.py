@@ -205,8 +205,9 @@ def load(folders: Sequence[Path]) -> Runs:
 
 
 def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Drop runs done with older numerics wherever the same setting, budget, method and seed has newer ones."""
-    key = ["space", "data", "images", "method", "seed", *(name for name in frame if str(name).startswith("budget."))]
+    """Drop runs done with older numerics wherever the same setting, budget, method, seed and device has newer ones."""
+    knobs = [name for name in frame if str(name).startswith(("budget.", "compute."))]
+    key = ["space", "data", "images", "method", "seed", *knobs]
     newest = frame.groupby(key, dropna=False)["numerics"].transform("max")
     kept = frame[frame["numerics"] == newest]
     return kept, frame["spec_hash"].nunique() - kept["spec_hash"].nunique()
@@ -216,9 +217,8 @@ def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Add ``label``: the method, and in brackets what differs between its runs in one setting."""
     frame = frame.copy()
     frame["label"] = frame["method"].astype(str)
-    knobs = [
-        c for c in frame.columns if c.startswith(("config.", "budget.")) and c not in ("budget.tier", "budget.data")
-    ]
+    parts, named = ("config.", "budget.", "compute."), ("budget.tier", "budget.data")
+    knobs = [name for name in frame.columns if name.startswith(parts) and name not in named]
     for _, group in frame.groupby(["space", "tier", "data", "images", "method"], sort=False):
         differing = [knob for knob in knobs if group[knob].map(_short).nunique() > 1]
         if differing:

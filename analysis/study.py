@@ -16,12 +16,12 @@ from benchmarks.studies import Row, Study
 MOST = 3
 """How many readings are confirmed at most."""
 RULE = (
-    "Exploration chooses what is run again on fresh seeds, and decides nothing: no row carries a verdict. The rule, "
-    "fixed before all runs but those at the defaults and of the second order: of the BaLeNAS rows that are no controls "
-    "(a shared knob counts), those whose mean over all seeds is above that of the DARTS they are compared with, the "
-    f"{MOST} highest; beside them the row 'shared' of DARTS with the highest mean. Two rows were added after seed 0: "
-    "a tenth of the architecture rate, and IVON at a hundred times the rate."
+    "Exploration chooses what is run again on fresh seeds, and decides nothing: no row carries a verdict. The rule: "
+    "of the BaLeNAS rows that are no controls (a shared knob counts), those whose mean over all seeds is above that of "
+    f"the DARTS they are compared with, the {MOST} highest; beside them the row 'shared' of DARTS with the highest "
+    "mean; of equal means the one that stands first in the table."
 )
+_ORIGIN = ["images", "compute.device", "compute.precision", "compute.compile", "compute.together"]
 Values = Callable[[pd.DataFrame], pd.Series]
 
 
@@ -50,8 +50,8 @@ class Arm:
 
     @property
     def base(self) -> str:
-        """The method as tables print it."""
-        return display(self.method.partition("@")[0])
+        """The method as tables print it. A control runs BaLeNAS's loop without being it."""
+        return "Control" if self.row.kind == "control" else display(self.method.partition("@")[0])
 
     @property
     def settings(self) -> str:
@@ -90,9 +90,9 @@ def arms(runs: Runs, study: Study) -> list[Arm]:
     """Every method of every row with the runs that a store has of it, none included.
 
     Raises:
-        UserError: a seed that was run twice, for instance on two copies of the images.
+        UserError: a seed that was run twice, or runs on two copies of the images or two kinds of device.
     """
-    found = []
+    found, origins = [], set[tuple[str, ...]]()
     for row in study.rows:
         for method in row.methods:
             finals, failed = (_of(frame, study, method, study.budget(row)) for frame in (runs.finals, runs.failed))
@@ -101,6 +101,12 @@ def arms(runs: Runs, study: Study) -> list[Arm]:
             if not arm.accuracy.index.is_unique:
                 raise UserError(f"{arm.name} has two runs at a seed: name a results folder that has one of them")
             found.append(arm)
+            origins |= {tuple(map(str, row)) for row in pd.concat([finals, failed])[_ORIGIN].to_numpy()}
+    if len(origins) > 1:
+        raise UserError(
+            f"runs of the study {study.name} differ in images or in how they were computed "
+            f"({'; '.join(' '.join(origin) for origin in sorted(origins))}): name a results folder that has one of them"
+        )
     return found
 
 
@@ -150,9 +156,10 @@ def selected(of: Sequence[Arm], best: float) -> tuple[list[Arm], Arm]:
 
 
 def _highest(candidates: Sequence[Arm], n: int, bounds: Mapping[Arm, tuple[float, float]]) -> list[Arm]:
-    order = sorted(candidates, key=lambda arm: -bounds[arm][0])
+    order = sorted(candidates, key=lambda arm: -bounds[arm][0])  # stable: of equals, the first of the table
     chosen, others = order[:n], order[n:]
     for arm in others:
-        if bounds[arm][1] > bounds[chosen[-1]][0]:
+        low, high = bounds[arm]
+        if low < high >= bounds[chosen[-1]][0]:
             raise UserError(f"missing runs decide whether {arm.name} or {chosen[-1].name} is higher")
     return chosen

@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--spaces", nargs="+", metavar="S", help=", ".join(spaces.SPACES))
     p.add_argument("--study", metavar="NAME", help=f"{', '.join(STUDIES)}: a plan of its own (benchmarks/studies.py)")
-    p.add_argument("--seeds", default="4", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
-    p.add_argument("--tier", default="quick", metavar="T", help=f"{', '.join(TIERS)}; default quick")
+    p.add_argument("--seeds", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
+    p.add_argument("--tier", metavar="T", help=f"{', '.join(TIERS)}; default quick")
     p.add_argument("--data", metavar="D", help="digits or cifar10, to replace the tier's images")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="folder that holds cifar-10-batches-py")
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
@@ -131,14 +131,14 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
     if options.study:
         if options.study not in STUDIES:
             raise one_of("study", options.study, STUDIES)
-        if options.all or options.methods or options.spaces or options.data:
+        if any((options.all, options.methods, options.spaces, options.seeds, options.tier, options.data)):
             raise UserError("--study has methods, spaces, seeds, tier and images of its own: give no others")
         return plan.of_study(STUDIES[options.study], data_dir=options.data_dir, compute=compute)
     return plan.make(
         methods=options.methods or list(METHODS),
         space_names=options.spaces or list(spaces.SPACES),
-        seed_list=plan.seeds(options.seeds),
-        tier=options.tier,
+        seed_list=plan.seeds(options.seeds or "4"),
+        tier=options.tier or "quick",
         data=options.data,
         data_dir=options.data_dir,
         compute=compute,

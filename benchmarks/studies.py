@@ -43,6 +43,7 @@ class Study:
         seeds: of every row.
         rows: the first has the DARTS that every row without DARTS is compared with.
         changes: numbers of the tier that every row replaces; a row's own come on top.
+        confirms: name of the study that chose the rows; without one, this study explores and carries no verdict.
     """
 
     name: str
@@ -51,10 +52,18 @@ class Study:
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     changes: Mapping[str, float | int] = field(default_factory=dict)
+    confirms: str | None = None
 
     def budget(self, row: Row) -> Budget:
         """The tier's budget with what the study and the row replace."""
         return replace(tiers.budget(self.tier, self.space), **{**self.changes, **row.budget})  # type: ignore[arg-type]
+
+    def only(self, question: str, method: str) -> Row:
+        """The row of a question with one of its methods alone."""
+        row = next(row for row in self.rows if row.question == question)
+        if method not in row.methods:
+            raise ValueError(f"the row {question!r} has no {method}")
+        return replace(row, methods=(method,))
 
 
 BOTH = ("darts-1st", "balenas-1st")

@@ -15,12 +15,14 @@ from analysis.runs import describe, display
 FOLLOWED = ("skip_connect", "nor_conv_3x3")
 """Operations whose pushes are printed; the figure has all."""
 SHOWN = (0, 1, 3, 5, 15, 30)
-"""Epochs that tables print, besides the last."""
+"""Epochs that the table of gradients prints, besides the last."""
 NAMES = {"": "", "weights_at=sample": ", weights at draws", "arch_weight_decay=4e-5": ", L2 of BaLeNAS"}
+WIDTHS = ("at the mean", "over the posterior", "posterior minus mean", "over sigma 1")
 PUSH = (
     "Push: minus the gradient of the validation loss in an operation's architecture parameters, in 1e-3 nats a unit, "
     "averaged over the six edges; positive strengthens. In brackets, at the mean, the standard deviation over disjoint "
-    "batches; over draws, the standard error of the draws, the images being those of the first batch."
+    "batches; over draws, and of what these differ by from the mean, the standard error of the draws, all on the "
+    "first batch."
 )
 NOISE = (
     "Nats; in brackets one standard error. Predicted: half the sum of sigma_i^2 H_ii. A ratio is left out where what "
@@ -99,7 +101,9 @@ def gradients(frame: Frame, about: dict[str, Any]) -> Table:
         pushed_by = {width: (pushes(one, width), pushes(one, width, "error")) for width in ("mean", "own", "wide")}
         at_mean, *averages = (parameters(one, "gradient", width) for width in pushed_by)
         for epoch in _shown(one):
-            pushed = [_with_error(*both, op, epoch) for op in FOLLOWED for both in pushed_by.values()]
+            at, own, wide = pushed_by.values()
+            moved = (own[0] - at[0] if len(own[0]) else own[0], own[1])
+            pushed = [_with_error(*both, op, epoch) for op in FOLLOWED for both in (at, own, moved, wide)]
             cosines = [_cosine(at_mean, average, epoch) for average in averages]
             cell = str(one.loc[one["epoch"] == epoch, "architecture"].iloc[0])
             skips, convolutions = (f"{cell.count(op)} of 6" for op in FOLLOWED)
@@ -110,7 +114,7 @@ def gradients(frame: Frame, about: dict[str, Any]) -> Table:
         "What the architecture gradient asks for, at the mean and averaged over draws",
         (
             "search", "epoch", "mean sigma", *(f"{op} in the cell" for op in FOLLOWED),
-            *(f"{op}: {width}" for op in FOLLOWED for width in ("at the mean", "over the posterior", "over sigma 1")),
+            *(f"{op}: {width}" for op in FOLLOWED for width in WIDTHS),
             "cosine of posterior's and mean's", "cosine of sigma 1's and mean's",
         ),
         tuple(rows),
@@ -144,7 +148,7 @@ def noise(frame: Frame, about: dict[str, Any]) -> Table:
     for search in searches(frame):
         one = of(frame, search)
         losses = whole(one, "loss", "mean")
-        for epoch in _shown(one):
+        for epoch in map(int, losses.index):
             cells = [cell for width in ("own", "wide") for cell in _rise(one, width, epoch)]
             rows.append((name(search), epoch, f"{losses[epoch]:.3f}", *cells))
     return Table(
@@ -166,10 +170,18 @@ def _rise(one: Frame, width: str, epoch: int) -> tuple[Cell, Cell, Cell]:
         return None, None, None
     value, error = measured[epoch], whole(one, "rise", width, "error")[epoch]
     predicted = whole(one, "predicted", width)[epoch]
-    ratio = (
-        None if abs(value) < 3 * error else f"{predicted / value:.2f} ({abs(predicted / value) * error / value:.2f})"
-    )
+    ratio = None if abs(value) < 3 * error else f"{predicted / value:.2f} ({abs(predicted * error) / value**2:.2f})"
     return f"{value:+.4f} ({error:.4f})", f"{predicted:+.4f}", ratio
+
+
+def _rank_correlation(a: pd.Series, b: pd.Series) -> str:
+    """Spearman's, with its two-sided p over all orders."""
+
+    def spearman(one: pd.Series) -> float:
+        return float(stats.spearmanr(one, b).statistic)
+
+    test = stats.permutation_test((a,), spearman, permutation_type="pairings")
+    return f"{test.statistic:.2f} ({test.pvalue:.2f})"
 
 
 def tolerance(frame: Frame, about: dict[str, Any]) -> Table:
@@ -183,7 +195,7 @@ def tolerance(frame: Frame, about: dict[str, Any]) -> Table:
         half, weight = parameters(last, "curvature").sum() / 2, parameters(last, "weight").mean()
         push = pushes(last, "wide").iloc[0]
         operations = [str(op) for op in half.index]
-        correlation = stats.spearmanr(rises.loc[operations, "value"], push[operations]).statistic
+        correlation = _rank_correlation(rises.loc[operations, "value"], push[operations])
         printed = {
             "rise": [f"{rises['value'][op]:+.4f} ({rises['error'][op]:.4f})" for op in operations],
             "half the sum of H_ii": [f"{half[op]:+.4f}" for op in operations],
@@ -191,13 +203,13 @@ def tolerance(frame: Frame, about: dict[str, Any]) -> Table:
             "push over sigma 1": [f"{1000 * push[op]:+.1f}" for op in operations],
         }
         rows += [
-            (name(search), row, *cells, float(correlation) if row.startswith("push") else None)
+            (name(search), row, *cells, correlation if row.startswith("push") else None)
             for row, cells in printed.items()
         ]
     return Table(
         "mechanism-tolerance",
         "Which operations tolerate noise of sigma 1 in their own parameters, at the last epoch",
-        ("search", "", *operations, "Spearman of rise and push"),
+        ("search", "", *operations, "Spearman of rise and push (exact p)"),
         tuple(rows),
         caption(about),
         (TOLERANCE,),

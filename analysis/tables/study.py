@@ -11,33 +11,38 @@ from analysis import regression, statistics
 from analysis.claims.confirmation import compared
 from analysis.claims.finding import corrected, decide
 from analysis.rendering import Cell, MeanSd, Table, span
-from analysis.runs import MEASURE, Runs, describe, share
+from analysis.runs import Runs, describe, share
 from analysis.statistics import MINIMUM_PAIRS
 from analysis.study import RULE, Arm, arms, optimum, rival, selected
 from analysis.tables.comparisons import all_skip, better_in, floor, mean_difference
 from benchmarks import spaces
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Seed, Split
-from benchmarks.studies import READING, Study
+from benchmarks.studies import Study
 
 TRIALS = (777, 888, 999)
 """NAS-Bench-201's training seeds at 200 epochs."""
 AGAINST = (
-    "Compared with the DARTS of the same row, and where the row has none, with DARTS at its defaults: rates of rules "
+    "Compared with the DARTS of the same row, and where the row has none, with that of the first row: rates of rules "
     "that are no Adam have another scale. Differences wait until every seed of both has ended."
 )
 TOO_FEW = "Planned with {} pairs, and a verdict takes {}: sizes and directions only."
 DIVERGED = "A search that diverges has found nothing and counts as 0 %."
-COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %)."
+COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %), or diverged."
 CONFIRMED = (
     "Exact two-sided Wilcoxon signed-rank tests of mean accuracies, Holm-corrected over all {} readings; bootstrap "
     "intervals. The order also does not hold where both are equivalent within ±{:g} points. No verdict before every "
     "seed of every row has ended. Rows of single trainings carry none: they show how far it hangs on the means. A cell "
     "that was not trained with a seed is left out of that row."
 )
+PROBE = (
+    "Hessians, gaps and losses over draws are those of {} fixed validation images, in the architecture parameters and "
+    "without weight decay. E_q[L] - L(mu) is from few draws: its standard error is {:.4f} nats (median of the "
+    "searches). The tables of the mechanism have it from more draws and images, at seed 0."
+)
 MEASUREMENTS = (
     ("sigma_mean", "mean sigma", 3),
-    ("entropy_mean", "entropy", 3),
+    ("entropy_mean", "entropy, 1 is uniform", 3),
     ("probability_of_mean", "P(draw = mean's cell)", 2),
     ("hessian_spectral_norm", "Hessian norm", 2),
     ("hessian_posterior_spectral_norm", "Hessian norm, posterior", 2),
@@ -55,8 +60,6 @@ def outcomes(runs: Runs, study: Study) -> Table:
         values, other = arm.accuracy, rival(arm, of)
         compared = not arm.is_darts and arm.has_ended and other.has_ended
         differences = values - other.accuracy
-        finals = arm.finals[MEASURE].to_numpy(float)
-        collapses = statistics.collapse_rate(finals, floor=low, all_skip=all_skip(arm.finals)) if len(finals) else None
         rows.append(
             (
                 arm.row.kind,
@@ -66,7 +69,7 @@ def outcomes(runs: Runs, study: Study) -> Table:
                 len(values),
                 ", ".join(_printed(arm, seed) for seed in study.seeds),
                 MeanSd.of(values) if len(values) > 1 else None,
-                f"{collapses.count} of {collapses.n}" if collapses else None,
+                _collapses(arm, low),
                 None if arm.is_darts else other.name,
                 f"{differences.mean():+.2f}" if compared else None,
                 f"{(differences > 0).sum()} of {len(differences)}" if compared else None,
@@ -82,13 +85,21 @@ def outcomes(runs: Runs, study: Study) -> Table:
         tuple(rows),
         caption(of, study, "Test accuracy in % at 200 epochs; sd with ddof 1."),
         (
-            *([RULE, _sent(of, study.space)] if study is READING else []),
+            *([] if study.confirms else [RULE, _sent(of, study.space)]),
             AGAINST,
             DIVERGED,
             COLLAPSED.format(low),
             *runs.omissions,
         ),
     )  # fmt: skip
+
+
+def _collapses(arm: Arm, low: float) -> str | None:
+    if not len(arm.accuracy):
+        return None
+    skips = arm.by_seed(lambda finals: pd.Series(all_skip(finals)))
+    rate = statistics.collapse_rate(arm.accuracy, floor=low, all_skip=skips > 0)
+    return f"{rate.count} of {rate.n}"
 
 
 def _printed(arm: Arm, seed: int) -> str:
@@ -116,8 +127,8 @@ def measurements(runs: Runs, study: Study) -> Table:
         cells = [MeanSd.of(share(arm.finals, ["skip_connect"]), 0)]
         for name, _, digits in MEASUREMENTS:
             values = arm.finals[name].astype(float) if name in arm.finals else pd.Series(dtype=float)
-            if name == "sigma_mean":  # a method without a posterior has no sigma, rather than one of 0
-                values = values[values > 0]
+            if name == "sigma_mean" and arm.is_darts:  # it has no sigma, rather than one of 0
+                values = values[:0]
             cells.append(MeanSd.of(values, digits))
         rows.append((arm.row.question, arm.name, len(arm.finals), *cells))
     return Table(
@@ -126,17 +137,22 @@ def measurements(runs: Runs, study: Study) -> Table:
         ("change", "method", "n", "skip connections, %", *(title for _, title, _ in MEASUREMENTS)),
         tuple(rows),
         caption(of, study, "At the last epoch; mean ± sd over searches, ddof 1, and the value itself where n = 1."),
-        ("Hessians are of the loss of a fixed probe in the architecture parameters, without weight decay.",),
+        (PROBE.format(int(of[0].finals["budget.hessian_images"].iloc[0]), _noise_error(of)),),
     )
+
+
+def _noise_error(of: Sequence[Arm]) -> float:
+    """The median standard error of E_q[L] - L(mu) among all searches (nats)."""
+    return float(pd.concat([arm.finals.reindex(columns=["noise_standard_error"]) for arm in of]).median().iloc[0])
 
 
 def verdicts(runs: Runs, study: Study) -> Table:
     """Every reading of a confirmation study against its DARTS at equal fresh seeds: the only rows with a verdict."""
-    of = arms(runs, study)
+    of, is_small = arms(runs, study), len(study.seeds) < MINIMUM_PAIRS
     pairs = [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
     all_ended = all(arm.has_ended for arm in of)
     tests = corrected([compared(runs, study, *pair) for pair in pairs]) if all_ended else []
-    verdicts = [(f"{test.p:.3f}", decide(test, len(tests)).verdict) for test in tests]
+    verdicts = [(None if is_small else f"{test.p:.3f}", decide(test, len(tests)).verdict) for test in tests]
     rows: list[tuple[Cell, ...]] = []
     for number, (arm, other) in enumerate(pairs):
         names, result = (arm.name, other.name), _paired(arm.accuracy, other.accuracy)
@@ -157,7 +173,7 @@ def verdicts(runs: Runs, study: Study) -> Table:
         caption(of, study, "CIFAR-10 test accuracy in points."),
         (
             CONFIRMED.format(len(pairs), statistics.margin(study.space)),
-            *([TOO_FEW.format(len(study.seeds), MINIMUM_PAIRS)] if len(study.seeds) < MINIMUM_PAIRS else []),
+            *([TOO_FEW.format(len(study.seeds), MINIMUM_PAIRS)] if is_small else []),
             DIVERGED,
             *runs.omissions,
         ),

@@ -7,17 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
 from analysis import claims, figures, make_study, regression, rendering, runs, study
 from analysis.claims import Claim, Finding, confirmation
 from analysis.rendering import MeanSd, Table
+from analysis.tables import comparisons
 from analysis.tables import study as tables
 from benchmarks import spaces
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Seed, Split
-from benchmarks.spec import RunRecord, Status
+from benchmarks.spec import Compute, RunRecord, Status
 from benchmarks.store import Store
 from benchmarks.studies import STUDIES, Row, Study
 from tests.analysis.conftest import record
@@ -122,6 +124,61 @@ def test_whatever_missing_runs_find_an_early_choice_stands(tmp_path: Path, seeds
         assert [arm.method for arm in study.selected(full, best)[0]] == early
 
 
+FIVE = replace(
+    MADE_UP,
+    rows=(
+        Row("shared", "the defaults", ("darts-1st",)),
+        *(Row("reading", f"N = {n}", (f"balenas-1st@data_size={n}",)) for n in (1, 2, 3, 4, 5)),
+    ),
+)
+READINGS = [row.methods[0] for row in FIVE.rows[1:]]
+
+
+def five(folder: Path, *of_readings: Sequence[float]) -> list[study.Arm]:
+    ranks = {(method, USUAL): of for method, of in zip(READINGS, of_readings, strict=True)}
+    return study.arms(store_of(folder, {("darts-1st", USUAL): (0.1,) * 4, **ranks}), FIVE)
+
+
+def test_three_readings_are_sent_at_most(tmp_path: Path) -> None:
+    of = five(tmp_path, (0.5,) * 4, (0.9,) * 4, (0.6,) * 4, (0.8,) * 4, (0.7,) * 4)
+    assert [arm.method for arm in study.selected(of, BEST)[0]] == [READINGS[1], READINGS[3], READINGS[4]]
+
+
+def test_of_equal_means_the_first_of_the_table_is_sent(tmp_path: Path) -> None:
+    of = five(tmp_path, (0.3,) * 4, (0.5,) * 4, (0.9,) * 4, (0.5,) * 4, (0.9,) * 4)
+    assert [arm.method for arm in study.selected(of, BEST)[0]] == [READINGS[2], READINGS[4], READINGS[1]]
+
+
+def test_a_missing_run_that_can_draw_level_is_waited_for(tmp_path: Path) -> None:
+    """A reading earlier in the table would be sent in place of one that it equals."""
+    ranks = ((1.0,) * 3, (1.0,) * 4, (1.0,) * 4, (1.0,) * 4, (0.2,) * 4)
+    of = five(tmp_path, *ranks)
+    with pytest.raises(UserError, match="missing runs decide"):
+        study.selected(of, study.optimum(SPACE))
+
+
+def test_an_early_choice_is_that_of_every_completion() -> None:
+    """Whatever the accuracies, ties among them: the choice stands once it is made."""
+    rng, decided = np.random.default_rng(0), 0
+    for _ in range(300):
+        whole = rng.choice([10.0, 54.3, 94.0], size=(6, 4))
+        ended = rng.choice([1, 2, 3, 4], size=6, p=[0.05, 0.05, 0.2, 0.7])
+        try:
+            early, darts = study.selected([*map(arm_of, FIVE.rows, whole, ended)], best=94.0)
+        except UserError:
+            continue
+        decided += bool((ended < 4).any())
+        late, _ = study.selected([*map(arm_of, FIVE.rows, whole, [4] * 6)], best=94.0)
+        assert {arm.method for arm in early} == {arm.method for arm in late}
+        assert darts.method == "darts-1st"
+    assert decided >= 20
+
+
+def arm_of(row: Row, accuracies: np.ndarray, ended: int) -> study.Arm:
+    finals = pd.DataFrame({"seed": range(ended), runs.MEASURE: accuracies[:ended]})
+    return study.Arm(row, row.methods[0], FIVE.seeds, finals, ())
+
+
 def test_missing_runs_are_not_compared(tmp_path: Path) -> None:
     part = {key: ranks for key, ranks in EVERY.items() if "prior" not in key[0]}
     loaded = store_of(tmp_path, part)
@@ -151,6 +208,9 @@ def test_a_diverged_run_counts_as_nothing_found(tmp_path: Path, method: str) -> 
         assert names == ["balenas-1st@data_size=4096"]
     row = next(row for row in tables.outcomes(loaded, MADE_UP).rows if row[5].count("diverged"))
     assert row[4] == 4 and row[5].split(", ")[2] == "diverged"
+    low = comparisons.floor(SPACE)
+    assert row[7] == f"{sum(arm.accuracy < low)} of 4"  # none of these cells has skip connections only
+    assert not comparisons.all_skip(arm.finals).any() and arm.accuracy.min() < low
 
 
 def test_outcomes_say_what_changed_and_compare_with_darts(tmp_path: Path) -> None:
@@ -174,6 +234,18 @@ def test_a_seed_that_was_run_twice_is_named(tmp_path: Path) -> None:
     Store(tmp_path).append(replace(made, spec=replace(made.spec, images="1" * 64)))
     with pytest.raises(UserError, match="two runs at a seed"):
         study.arms(runs.load([tmp_path]), MADE_UP)
+
+
+@pytest.mark.parametrize("changed", [{"images": "1" * 64}, {"compute": Compute(precision="bfloat16")}])
+def test_a_study_mixes_neither_images_nor_devices(tmp_path: Path, changed: dict) -> None:
+    """Even where no seed was run twice: the pairs would differ in more than the method."""
+    store_of(tmp_path, {("darts-1st", USUAL): (0.5,) * 4})
+    for seed in range(4):
+        made = ending_at(record("balenas-1st", SPACE, seed, "cpu"), 0.6, arch_lr=USUAL)
+        Store(tmp_path).append(replace(made, spec=replace(made.spec, **changed)))
+    with pytest.raises(UserError, match="differ in images or in how they were computed") as raised:
+        study.arms(runs.load([tmp_path]), MADE_UP)
+    assert ("bfloat16" if "compute" in changed else "1" * 64) in str(raised.value)
 
 
 def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
@@ -215,6 +287,7 @@ def test_measurements_leave_out_rows_without_runs(tmp_path: Path) -> None:
 CONFIRMING = replace(
     MADE_UP,
     name="confirming",
+    confirms="made-up",
     seeds=tuple(range(100, 108)),
     rows=(Row("shared", "DARTS", ("darts-1st",)), MADE_UP.rows[1], MADE_UP.rows[2]),
 )
@@ -275,6 +348,15 @@ def test_the_ledger_takes_the_committed_study_where_runs_have_none(
     assert "3 of 3 rows of the study lack runs" in found[0].evidence
 
 
+@pytest.mark.parametrize("change", ["no such row", "two in one"])
+def test_a_claim_names_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    two = Row("reading", "two in one", tuple(f"balenas-1st@data_size={n}" for n in (1, 2)))
+    monkeypatch.setitem(STUDIES, "confirming", replace(CONFIRMING, rows=(CONFIRMING.rows[0], two)))
+    ranks = {(method, USUAL): (0.5,) * 8 for method in ("darts-1st", *two.methods)}
+    with pytest.raises(UserError, match=f"readings named '{change}', the claim needs one"):
+        confirmation.confirmed(store_of(tmp_path, ranks, 100), study="confirming", change=change)
+
+
 def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
     table = confirmed(tmp_path, 7)  # enough for a test, and not what was planned
     assert [row[3] for row in means(table)] == [7, 8]
@@ -286,6 +368,7 @@ def test_a_study_too_small_for_a_verdict_says_so(tmp_path: Path, n: int) -> None
     confirmed(tmp_path, 8)
     table = tables.verdicts(runs.load([tmp_path]), replace(CONFIRMING, seeds=CONFIRMING.seeds[:n]))
     assert {row[-1] for row in means(table)} == ({"undecided"} if n == 4 else {"holds", "does not hold"})
+    assert {row[-2] for row in means(table)} == ({None} if n == 4 else {"0.016"})
     assert any("and a verdict takes 6" in note for note in table.notes) == (n == 4)
 
 

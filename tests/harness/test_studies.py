@@ -77,6 +77,8 @@ def test_specs_from_before_there_was_a_choice_keep_their_hash() -> None:
     [
         (["--study", "none"], "unknown study 'none'"),
         (["--study", "reading", "--methods", "random"], "give no others"),
+        (["--study", "reading", "--seeds", "100,101"], "give no others"),
+        (["--study", "reading", "--tier", "paper"], "give no others"),
         (["--all", "--device", "tpu"], "unknown device 'tpu': choose from cpu, cuda"),
         (["--all", "--precision", "half"], "choose from float32, bfloat16"),
     ],
