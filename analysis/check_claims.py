@@ -35,7 +35,7 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
         rows=tuple(rows),
         caption=f"{len(rows)} claims: {claims.summary(judged)}. "
         "Verdicts are computed from stored results and from the benchmark; paired tests are exact Wilcoxon tests "
-        "at equal seeds, Holm-corrected within families of claims; intervals are bootstrap intervals.",
+        "at equal seeds, Holm-corrected within families of claims; intervals are Student's t.",
         notes=(
             "A verdict reached at a reduced tier names the tier: it holds there and need not at the paper's setting.",
             "'analogue' marks a quantity of the paper's DARTS-space figures measured on another space.",

@@ -55,17 +55,18 @@ def load(folder: Path = published.FOLDER) -> list[Claim]:
 
 
 def judge(runs: Runs, claims: list[Claim]) -> list[tuple[Claim, Finding]]:
-    """Check every claim; those of a family share Holm's correction."""
+    """Check every claim; those of a family share Holm's correction, whether or not all of them have runs yet."""
     results = [CHECKS[claim.check](runs, **claim.parameters) for claim in claims]
     families: defaultdict[str, list[int]] = defaultdict(list)
     for position, (claim, result) in enumerate(zip(claims, results, strict=True)):
         if isinstance(result, Pending):
             families[claim.family].append(position)
+    sizes = Counter(claim.family for claim in claims)
     findings: list[Finding | Pending] = list(results)
-    for positions in families.values():
+    for family, positions in families.items():
         pending = [result for i in positions if isinstance(result := results[i], Pending)]
-        for i, result in zip(positions, corrected(pending), strict=True):
-            findings[i] = decide(result, len(pending))
+        for i, result in zip(positions, corrected(pending, lacking=sizes[family] - len(pending)), strict=True):
+            findings[i] = decide(result, sizes[family])
     return [(claim, f) for claim, f in zip(claims, findings, strict=True) if isinstance(f, Finding)]
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from analysis import statistics
 from analysis.claims import confirmation, in_print, selection
 from analysis.claims.finding import Finding, Pending, Verdict, describe
 from analysis.runs import Runs, Setting
 from analysis.statistics import Interval
+from benchmarks.spec import Status
 
 Check = Callable[..., Finding | Pending]
 
@@ -33,8 +35,10 @@ def compare(
     runs: Runs, space: str, better: str, worse: str, values: Callable[[pd.DataFrame], float], margin: float,
     *, lower: bool = False,
 ) -> Finding | Pending:  # fmt: skip
-    """A paired test of one number a run; ``lower`` where less is claimed."""
+    """A paired test of one number a run; ``lower`` where less is claimed. A diverged run leaves it undecided."""
     for setting in runs.settings_of(space, better, worse):
+        if lost := _diverged(runs, setting, (better, worse)):
+            return Finding(Verdict.UNDECIDED, f"diverged, so that pairs are lost: {', '.join(lost)}")
         table = pairs(runs, setting, better, worse, values)
         if table.empty:
             continue
@@ -53,6 +57,15 @@ def compare(
             result.wins,
         )
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has both {better} and {worse}")
+
+
+def _diverged(runs: Runs, setting: Setting, methods: tuple[str, str]) -> list[str]:
+    """Names of diverged runs of two methods in a setting."""
+    failed = runs.failed
+    chosen = (failed["status"] == Status.DIVERGED) & failed["label"].isin(methods)
+    for name in ("space", "tier", "data", "images"):
+        chosen &= failed[name] == getattr(setting, name)
+    return [f"{row.label} at seed {row.seed}" for row in failed[chosen].itertuples()]
 
 
 def paired(runs: Runs, *, space: str, better: str, worse: str, measure: str, margin: float) -> Finding | Pending:
@@ -87,7 +100,7 @@ def count_below(runs: Runs, *, space: str, method: str, count: str, limit: float
         if count not in frame or frame.empty:
             continue
         means = frame.groupby("seed")[count].mean()
-        interval = statistics.bootstrap(means)
+        interval = statistics.mean_interval(means)
         share = float((frame[count] < limit).mean())
         return _bounded(
             setting, means, interval, interval.high < limit, interval.low >= limit,
@@ -96,45 +109,25 @@ def count_below(runs: Runs, *, space: str, method: str, count: str, limit: float
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has {method}")
 
 
-def cost(runs: Runs, *, space: str, better: str, worse: str, factor: float) -> Finding:
-    """Ratio of the seconds of architecture and weight steps at equal seeds, on the same processor."""
-
-    def seconds(run: pd.DataFrame) -> float:
-        last = run.iloc[-1]
-        return float(last.get("seconds_architecture", np.nan)) + float(last.get("seconds_weights", np.nan))
-
-    for setting in runs.settings_of(space, better, worse):
-        table = pairs(runs, setting, better, worse, seconds)
-        table = table[(table > 0).all(axis=1)]
-        if table.empty:
-            continue
-        logs = np.log(table["better"] / table["worse"])
-        interval = statistics.bootstrap(logs)
-        ratio = Interval(float(np.exp(interval.low)), float(np.exp(interval.high)))
-        return _bounded(
-            setting, logs, ratio, ratio.high < factor, ratio.low > factor,
-            f"ratio {np.exp(logs.mean()):.3f} of the time of {worse}; no more means below {factor:g}",
-        )  # fmt: skip
-    return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has times of both {better} and {worse}")
-
-
 def noise_predicted(runs: Runs, *, space: str, method: str, factor: float) -> Finding:
-    """Measured against predicted E_q[L] - L(mu) at the last epoch that has both."""
+    """Share of searches whose predicted E_q[L] - L(mu) is within a factor of the measured, at their last such epoch.
+
+    A measurement that is not positive, where the prediction has the wrong sign or is pure noise, is outside.
+    """
     for setting in runs.settings_of(space, method):
         frame = runs.of(setting, method, epochs=True)
         if not {"noise_measured", "noise_predicted"} <= set(frame):
             continue
         last = frame.dropna(subset=["noise_measured", "noise_predicted"]).groupby("seed").tail(1)
-        last = last[last["noise_measured"] > 0]
         if last.empty:
             continue
-        ratio = last["noise_predicted"] / last["noise_measured"]
-        interval = statistics.bootstrap(ratio)
-        inside = 1 / factor < interval.low and interval.high < factor
-        outside = interval.high <= 1 / factor or interval.low >= factor
+        ratio = (last["noise_predicted"] / last["noise_measured"]).where(last["noise_measured"] > 0)
+        inside = int(ratio.between(1 / factor, factor).sum())
+        low, high = map(float, stats.binomtest(inside, len(ratio)).proportion_ci(statistics.LEVEL, method="exact"))
         return _bounded(
-            setting, ratio, interval, inside, outside,
-            f"predicted / measured = {ratio.mean():.2f} (median {ratio.median():.2f})",
+            setting, ratio, Interval(low, high), low > 0.5, high < 0.5,
+            f"within a factor of {factor:g} in {inside} of {len(ratio)} searches, more than half is asked; "
+            f"predicted / measured from {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}",
         )  # fmt: skip
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has the effect of noise for {method}")
 
@@ -161,7 +154,7 @@ def _bounded(
 
 
 CHECKS: dict[str, Check] = {
-    check.__name__: check for check in (paired, early, mean_below, count_below, cost, noise_predicted, not_testable)
+    check.__name__: check for check in (paired, early, mean_below, count_below, noise_predicted, not_testable)
 }
 CHECKS |= {check.__name__: check for module in (in_print, selection, confirmation) for check in module.CHECKS}
 

@@ -59,6 +59,8 @@ def load(runs: Runs, folder: Path = published.FOLDER) -> list[Point]:
             raise one_of(f"check of point {fixed['id']}", check, CHECKS)
         found = CHECKS[check](runs, **rest)
         status = Status.OPEN if found.confirmed is None else Status.CONFIRMED if found.confirmed else Status.REFUTED
+        if not found.computed and found.confirmed:
+            status = Status.READ
         points.append(Point(**fixed, status=status, evidence="; ".join(filter(None, (found.text, remark)))))
     return points
 

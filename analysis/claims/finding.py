@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from analysis import statistics
 from analysis.runs import Setting
-from analysis.statistics import ALPHA, MINIMUM_PAIRS, Interval
+from analysis.statistics import ALPHA, MINIMUM_PAIRS, Interval, attainable
 
 
 class Verdict(StrEnum):
@@ -76,10 +76,10 @@ class Pending:
     wins: int
 
 
-def corrected(family: Sequence[Pending]) -> list[Pending]:
-    """The tests of a family with Holm's correction."""
-    p_values = statistics.holm([test.p for test in family])
-    equivalents = statistics.holm([test.p_equivalent for test in family])
+def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
+    """The tests of a family with Holm's correction; those that lack runs still count."""
+    p_values = statistics.holm([*(test.p for test in family), *[1.0] * lacking])[: len(family)]
+    equivalents = statistics.holm([*(test.p_equivalent for test in family), *[1.0] * lacking])[: len(family)]
     return [
         replace(test, p=p, p_equivalent=p_equivalent)
         for test, p, p_equivalent in zip(family, p_values, equivalents, strict=True)
@@ -87,17 +87,19 @@ def corrected(family: Sequence[Pending]) -> list[Pending]:
 
 
 def decide(test: Pending, family: int) -> Finding:
-    """The verdict of a paired test whose p-values are corrected."""
+    """The verdict of a paired test whose p-values are corrected. A difference within the margin is none."""
     if test.n < MINIMUM_PAIRS:
         verdict, why = Verdict.UNDECIDED, f"n = {test.n} pairs, at least {MINIMUM_PAIRS} are needed"
+    elif test.p_equivalent < ALPHA:
+        verdict, why = Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"
     elif test.p < ALPHA and test.direction > 0:
         verdict, why = Verdict.HOLDS, "the difference has the claimed sign"
     elif test.p < ALPHA:
         verdict, why = Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"
-    elif test.p_equivalent < ALPHA:
-        verdict, why = Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"
-    else:
+    elif attainable(test.n, family):
         verdict, why = Verdict.UNDECIDED, "neither different nor equivalent"
+    else:
+        verdict, why = Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference"
     corrected = f", Holm over {family}" if family > 1 else ""
     evidence = f"{why}; better in {test.wins} of {test.n} pairs, exact Wilcoxon p = {test.p:.3g}{corrected}"
     if test.setting.is_digits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,14 @@ _NOT_SCORED = "not run: no {} scores of the whole space are held"
 
 
 def zero_cost_beats_random(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Finding:  # noqa: ARG001
-    """Expected accuracy of the best-scored of n draws against that of one draw, every test column."""
+    """Whether the best-scored of n draws is expected to gain more than the margin over one draw, every test column."""
     table = scores.complete(SPACE, proxy)
     if table is None:
         return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
     ground = regression.load(SPACE)
     random = [ground.population(**regression.keywords(SPACE, name)).mean for name in MEASURES]
     gains = np.array([np.subtract(best_of_draws(table.by_seed, table.accuracies, n).mean, random) for n in draws])
-    verdict = Verdict.HOLDS if (gains > 0).all() else Verdict.DOES_NOT_HOLD
+    verdict = Verdict.HOLDS if (gains > statistics.margin(SPACE)).all() else Verdict.DOES_NOT_HOLD
     effect = "; ".join(f"n = {n}: {_points(gain)}" for n, gain in zip(draws, gains, strict=True))
     return Finding(verdict, f"gain over one draw, {_columns()}: {effect}", len(table.positions), setting=EXACT)
 
@@ -50,7 +51,10 @@ def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence
             [[best_of_draws(table.by_seed, table.accuracies, n, p).mean for n in draws] for p in posteriors]
         )
         found = _rising(by_seed.mean(axis=0), draws, len(posteriors), describe(setting))
-        return _reduced(found, setting, len(posteriors))
+        steps = np.diff(by_seed, axis=1).reshape(len(posteriors), -1)
+        rises = (steps > 0).sum(axis=0)
+        evidence = f"{found.evidence}; steps rise in {rises.min()} to {rises.max()} of {len(steps)} searches"
+        return _reduced(replace(found, verdict=_of_searches(steps.T), evidence=evidence), setting, len(posteriors))
     return Finding(Verdict.UNDECIDED, f"not run: no posterior of {method} is stored")
 
 
@@ -84,7 +88,8 @@ def best_proxy_zero_cost(runs: Runs, *, proxy: str, others: Sequence[str], draws
         verdict = Verdict.UNDECIDED
     effect = _compared(means, gains, low if sampled else {}) + "".join(f"; not run: {name}" for name in missing)
     size = f"{len(shared):,} architectures" + (", a uniform sample; bootstrap over it" if sampled else "")
-    return Finding(verdict, f"{_columns()} at n = {draws} over {size}: {effect}", len(shared), setting=EXACT)
+    setting = f"estimate from a uniform sample of {len(shared):,} architectures" if sampled else EXACT
+    return Finding(verdict, f"{_columns()} at n = {draws} over {size}: {effect}", len(shared), setting=setting)
 
 
 def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], method: str) -> Finding:
@@ -98,17 +103,15 @@ def best_proxy_posterior(runs: Runs, *, proxy: str, others: Sequence[str], metho
         if missing := [name for name, table in tables.items() if table.empty]:
             return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names[name] for name in missing)}")
         pairs = {other: (tables[proxy] - tables[other]).dropna() for other in others}
-        intervals = {
-            other: [statistics.bootstrap(gains[name].to_numpy()) for name in MEASURES] for other, gains in pairs.items()
+        low = {
+            other: np.array([statistics.mean_interval(gains[name]).low for name in MEASURES])
+            for other, gains in pairs.items()
         }
-        low = {other: np.array([i.low for i in ends]) for other, ends in intervals.items()}
-        high = [np.array([i.high for i in ends]) for ends in intervals.values()]
+        verdict = _of_searches([gains[name].to_numpy() for gains in pairs.values() for name in MEASURES])
         means = {name: table.mean().to_numpy() for name, table in tables.items()}
         leads = {other: gains.mean().to_numpy() for other, gains in pairs.items()}
         n = min(map(len, pairs.values()))
-        found = Finding(
-            _of_gains(low.values(), high), f"{_columns()}: {_compared(means, leads, low)}", n, setting=describe(setting)
-        )
+        found = Finding(verdict, f"{_columns()}: {_compared(means, leads, low)}", n, setting=describe(setting))
         return _reduced(found, setting, n)
     return Finding(Verdict.UNDECIDED, f"not run: {', '.join(names.values())}")
 
@@ -138,6 +141,19 @@ def _of_gains(low: Iterable[np.ndarray], high: Iterable[np.ndarray]) -> Verdict:
     if all((ends > 0).all() for ends in low):
         return Verdict.HOLDS
     return Verdict.DOES_NOT_HOLD if any((ends <= 0).any() for ends in high) else Verdict.UNDECIDED
+
+
+def _of_searches(gains: Iterable[np.ndarray]) -> Verdict:
+    """Several paired gains, ``[searches]`` each. All must be won; one that is lost for certain, by Holm, is enough.
+
+    That all are won needs no correction: each p bounds that of the union of their null hypotheses.
+    """
+    tests = [statistics.paired(gain, np.zeros(len(gain))) for gain in gains]
+    if all(test.p < statistics.ALPHA and test.direction > 0 for test in tests):
+        return Verdict.HOLDS
+    lost = zip(statistics.holm([test.p for test in tests]), tests, strict=True)
+    is_lost = any(p < statistics.ALPHA and test.direction < 0 for p, test in lost)
+    return Verdict.DOES_NOT_HOLD if is_lost else Verdict.UNDECIDED
 
 
 def _rising(means: np.ndarray, draws: Sequence[int], n: int, setting: str) -> Finding:

@@ -19,7 +19,7 @@ COLLAPSED = (
 )
 TESTS = (
     "Exact two-sided Wilcoxon signed-rank tests and two one-sided t-tests, each Holm-corrected over the rows; "
-    f"bootstrap intervals. No verdict on fewer than {statistics.MINIMUM_PAIRS} pairs."
+    f"Student's t intervals. No verdict on fewer than {statistics.MINIMUM_PAIRS} pairs."
 )
 IMPROVEMENT = (
     "Probability of improvement: that a search of the first beats an independent one of the second on the same space, "
@@ -107,7 +107,7 @@ def paired(runs: Runs, setting: Setting) -> Table | None:
     adjusted = statistics.holm([result.p for _, _, result, _ in results])
     equivalents = statistics.holm([equivalent for *_, equivalent in results])
     rows = tuple(
-        _paired_row(first, second, result, p, equivalent)
+        _paired_row(first, second, result, p, equivalent, len(results))
         for (first, second, result, _), p, equivalent in zip(results, adjusted, equivalents, strict=True)
     )
     return Table(
@@ -167,13 +167,17 @@ def across(runs: Runs, group: Sequence[Setting]) -> Table | None:
     )
 
 
-def _paired_row(first: str, second: str, result: statistics.Paired, p: float, equivalent: float) -> tuple[Cell, ...]:
+def _paired_row(
+    first: str, second: str, result: statistics.Paired, p: float, equivalent: float, tests: int
+) -> tuple[Cell, ...]:
     if result.n < statistics.MINIMUM_PAIRS:
         verdict = "undecided"
+    elif equivalent < statistics.ALPHA:
+        verdict = "equivalent"
     elif p < statistics.ALPHA:
         verdict = "better" if result.direction > 0 else "worse"
     else:
-        verdict = "equivalent" if equivalent < statistics.ALPHA else "undecided"
+        verdict = "undecided" if statistics.attainable(result.n, tests) else "too few pairs for a difference"
     return (
         f"{display(first)} - {display(second)}",
         result.n,

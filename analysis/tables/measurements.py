@@ -23,8 +23,8 @@ _HESSIAN = (
     ("hessian_posterior_spectral_norm", "spectral norm, posterior average"),
 )
 COST = (
-    "A search includes its measurements. Ratios compare architecture and weight steps only, with the bootstrap "
-    "interval of the geometric mean; other work on the machine adds noise."
+    "A search includes its measurements. Ratios compare architecture and weight steps only, of searches that "
+    "were not resumed, with Student's t interval of the geometric mean; other work on the machine adds noise."
 )
 ANALOGUE = (
     "At the last measured epoch; the last two columns leave epoch 0 out. The paper plots a 'Hessian norm' of the DARTS "
@@ -79,6 +79,8 @@ def _ratio(runs: Runs, setting: Setting, label: str) -> str | None:
 
     def seconds(run: pd.DataFrame) -> float:
         last = run.iloc[-1]
+        if last.get("facts.resumed", False) is True:
+            return float("nan")
         return float(last.get("seconds_architecture", np.nan)) + float(last.get("seconds_weights", np.nan))
 
     table = pairs(runs, setting, label, base, seconds)
@@ -86,7 +88,7 @@ def _ratio(runs: Runs, setting: Setting, label: str) -> str | None:
     if table.empty:
         return None
     logs = np.log(table["better"] / table["worse"])
-    interval = statistics.bootstrap(logs)
+    interval = statistics.mean_interval(logs)
     return f"{np.exp(logs.mean()):.2f} ({np.exp(interval.low):.2f} to {np.exp(interval.high):.2f}) of {display(base)}"
 
 

@@ -30,7 +30,7 @@ TOO_FEW = "Planned with {} pairs, and a verdict takes {}: sizes and directions o
 DIVERGED = "A search that diverges has found nothing and counts as 0 %."
 COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %), or diverged."
 CONFIRMED = (
-    "Exact two-sided Wilcoxon signed-rank tests of mean accuracies, Holm-corrected over all {} readings; bootstrap "
+    "Exact two-sided Wilcoxon signed-rank tests of mean accuracies, Holm-corrected over all {} readings; Student's t "
     "intervals. The order also does not hold where both are equivalent within ±{:g} points. No verdict before every "
     "seed of every row has ended. Rows of single trainings carry none: they show how far it hangs on the means. A cell "
     "that was not trained with a seed is left out of that row."

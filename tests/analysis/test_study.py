@@ -417,6 +417,16 @@ def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
         assert compare_images(str(folder / fresh.name), str(fresh), tol=5) is None, stale
 
 
+def test_confirmations_are_what_the_rule_sends_on() -> None:
+    committed = runs.load([ROOT / make_study.FOLDER])
+    for plan in STUDIES.values():
+        if plan.confirms:
+            explored = STUDIES[plan.confirms]
+            readings, darts = study.selected(study.arms(committed, explored), study.optimum(explored.space))
+            sent = [(arm.row.question, (arm.method,), arm.row.budget) for arm in (darts, *readings)]
+            assert [(row.question, row.methods, row.budget) for row in plan.rows] == sent
+
+
 def test_every_study_starts_with_darts() -> None:
     for plan in STUDIES.values():
         assert plan.rows[0].methods[0] == "darts-1st"

@@ -44,6 +44,21 @@ def test_what_a_study_changes_holds_for_every_row_and_a_row_comes_on_top() -> No
     assert {question for question, budget in budgets.items() if budget.epochs != 10} == {"twice the length"}
 
 
+def test_a_confirmation_runs_rows_of_its_exploration_on_fresh_seeds() -> None:
+    for study in STUDIES.values():
+        if study.confirms:
+            explored = STUDIES[study.confirms]
+            rows = {(method, str(row.budget)) for row in explored.rows for method in row.methods}
+            assert {(row.methods[0], str(row.budget)) for row in study.rows} <= rows
+            assert not set(study.seeds) & set(explored.seeds)
+            assert study.rows[0].methods[0].startswith("darts")
+
+
+def test_no_row_has_a_method_that_its_exploration_lacks() -> None:
+    with pytest.raises(ValueError, match="'IVON' has no darts-1st"):
+        STUDIES["reading"].only("IVON", "darts-1st")
+
+
 def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan.images, "load", lambda *_: SimpleNamespace(sha256="0" * 64))  # CIFAR-10 is not at hand
     study = STUDIES["reading"]
