@@ -31,7 +31,7 @@ def build(of: Sequence[Arm], study: Study) -> Picture:
         if rival.has_ended:
             words = f"mean of {rival.name}"
             axis.axvline(rival.accuracy.mean(), color="black", linewidth=0.8, linestyle=":", label=words)
-        axis.set_yticks(range(len(shown)), [f"{arm.row.question}: {arm.base}" for arm in reversed(shown)], fontsize=7)
+        axis.set_yticks(range(len(shown)), [_label(arm) for arm in reversed(shown)], fontsize=7)
         axis.set_ylim(-0.7, len(shown) - 0.3)
         axis.set_xlim(left=LOW)
         axis.set_xlabel("CIFAR-10 test (%)")
@@ -47,6 +47,13 @@ def build(of: Sequence[Arm], study: Study) -> Picture:
         ),
         figure,
     )
+
+
+def _label(arm: Arm) -> str:
+    """The change and the method, with its settings where the row has the same method twice."""
+    bases = [method.partition("@")[0] for method in arm.row.methods]
+    settings = arm.settings if bases.count(arm.method.partition("@")[0]) > 1 else ""
+    return f"{arm.row.question}: {arm.base}" + (f", {settings}" if settings else "")
 
 
 def _row(axis: Axes, height: int, arm: Arm) -> None:

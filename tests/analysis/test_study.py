@@ -427,6 +427,15 @@ def test_confirmations_are_what_the_rule_sends_on() -> None:
             assert [(row.question, row.methods, row.budget) for row in plan.rows] == sent
 
 
+def test_the_ledger_has_every_confirmed_reading_in_one_family() -> None:
+    """As the table of verdicts corrects over all readings of a study."""
+    held = [claim for claim in claims.load() if claim.check == "confirmed"]
+    assert len({claim.family for claim in held}) == 1
+    assert [claim.parameters["study"] for claim in held] == ["confirmation"] * len(held)
+    changes = [claim.parameters["change"] for claim in held]
+    assert changes == [row.question for row in STUDIES["confirmation"].rows[1:]]
+
+
 def test_every_study_starts_with_darts() -> None:
     for plan in STUDIES.values():
         assert plan.rows[0].methods[0] == "darts-1st"
