@@ -75,6 +75,12 @@ def test_stratified_bootstrap_does_not_see_differences_between_strata():
     assert pooled.high - pooled.low > 20
 
 
+@pytest.mark.parametrize(("pairs", "tests", "can"), [(6, 1, True), (6, 2, False), (8, 6, True), (8, 7, False)])
+def test_how_many_tests_so_many_pairs_allow(pairs: int, tests: int, can: bool):
+    p = statistics.wilcoxon(np.arange(1.0, pairs + 1))  # all won: the smallest p there is
+    assert statistics.attainable(pairs, tests) is can is (statistics.holm([p] + [1.0] * (tests - 1))[0] < 0.05)
+
+
 def test_equivalence():
     rng = np.random.default_rng(0)
     near = rng.normal(0.0, 0.1, 10)
