@@ -33,6 +33,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether it says anything: one value alone has the whole line."""
+        return bool(np.isfinite([self.low, self.high]).all())
+
 
 @dataclass(frozen=True)
 class Paired:

@@ -150,7 +150,7 @@ def _bounded(
         verdict, evidence = Verdict.UNDECIDED, f"n = {n} searches, at least {statistics.MINIMUM_PAIRS} are needed"
     if setting.is_digits:
         verdict, evidence = Verdict.UNDECIDED, f"only digits were searched on, which test no claim; {evidence}"
-    return Finding(verdict, evidence, n, effect, interval, describe(setting))
+    return Finding(verdict, evidence, n, effect, interval if interval.is_finite else None, describe(setting))
 
 
 CHECKS: dict[str, Check] = {

@@ -105,7 +105,12 @@ def decide(test: Pending, family: int) -> Finding:
     if test.setting.is_digits:
         verdict, evidence = Verdict.UNDECIDED, f"only digits were searched on, which test no claim; {evidence}"
     return Finding(
-        verdict, evidence, test.n, f"{test.effect:+.3g} {test.unit}".strip(), test.interval, describe(test.setting)
+        verdict,
+        evidence,
+        test.n,
+        f"{test.effect:+.3g} {test.unit}".strip(),
+        test.interval if test.interval.is_finite else None,
+        describe(test.setting),
     )
 
 

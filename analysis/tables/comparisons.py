@@ -193,7 +193,7 @@ def _paired_row(
 def mean_difference(result: statistics.Paired) -> tuple[Cell, Cell]:
     """Mean and sd of the differences, and the interval of the mean."""
     spread = MeanSd(result.mean, None if np.isnan(result.sd) else result.sd)
-    return spread, f"{result.interval.low:.2f} to {result.interval.high:.2f}"
+    return spread, f"{result.interval.low:.2f} to {result.interval.high:.2f}" if result.interval.is_finite else None
 
 
 def better_in(result: statistics.Paired) -> str:

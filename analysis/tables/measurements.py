@@ -89,7 +89,8 @@ def _ratio(runs: Runs, setting: Setting, label: str) -> str | None:
         return None
     logs = np.log(table["better"] / table["worse"])
     interval = statistics.mean_interval(logs)
-    return f"{np.exp(logs.mean()):.2f} ({np.exp(interval.low):.2f} to {np.exp(interval.high):.2f}) of {display(base)}"
+    ends = f" ({np.exp(interval.low):.2f} to {np.exp(interval.high):.2f})" if interval.is_finite else ""
+    return f"{np.exp(logs.mean()):.2f}{ends} of {display(base)}"
 
 
 def hessian(runs: Runs, setting: Setting) -> Table | None:

@@ -56,6 +56,10 @@ def test_the_interval_of_equal_values_is_a_point():
     assert statistics.mean_interval([54.3] * 4) == statistics.Interval(54.3, 54.3)
 
 
+def test_one_value_has_no_interval():
+    assert not statistics.mean_interval([54.3]).is_finite and statistics.mean_interval([54.3, 54.4]).is_finite
+
+
 def test_the_interval_covers_the_mean():
     rng = np.random.default_rng(0)
     inside = 0
