@@ -240,6 +240,12 @@ class Rate:
         return self.count / self.n
 
 
+def rate(count: int, n: int) -> Rate:
+    """``count`` of ``n`` runs."""
+    interval = stats.binomtest(count, n).proportion_ci(LEVEL, method="exact")
+    return Rate(count, n, Interval(float(interval.low), float(interval.high)))
+
+
 def collapse_rate(values: ArrayLike, *, floor: float, all_skip: ArrayLike) -> Rate:
     """Share of runs whose architecture is all skip connections or whose accuracy is below ``floor``.
 
@@ -250,8 +256,7 @@ def collapse_rate(values: ArrayLike, *, floor: float, all_skip: ArrayLike) -> Ra
     """
     accuracies = _finite(values)
     count = int(((accuracies < floor) | np.asarray(all_skip, bool)).sum())
-    interval = stats.binomtest(count, len(accuracies)).proportion_ci(LEVEL, method="exact")
-    return Rate(count, len(accuracies), Interval(float(interval.low), float(interval.high)))
+    return rate(count, len(accuracies))
 
 
 def _finite(values: ArrayLike) -> Floats:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from analysis import statistics
 from analysis.claims import confirmation, in_print, selection
@@ -122,11 +121,10 @@ def noise_predicted(runs: Runs, *, space: str, method: str, factor: float) -> Fi
         if last.empty:
             continue
         ratio = (last["noise_predicted"] / last["noise_measured"]).where(last["noise_measured"] > 0)
-        inside = int(ratio.between(1 / factor, factor).sum())
-        low, high = map(float, stats.binomtest(inside, len(ratio)).proportion_ci(statistics.LEVEL, method="exact"))
+        inside = statistics.rate(int(ratio.between(1 / factor, factor).sum()), len(ratio))
         return _bounded(
-            setting, ratio, Interval(low, high), low > 0.5, high < 0.5,
-            f"within a factor of {factor:g} in {inside} of {len(ratio)} searches, more than half is asked; "
+            setting, ratio, inside.interval, inside.interval.low > 0.5, inside.interval.high < 0.5,
+            f"within a factor of {factor:g} in {inside.count} of {inside.n} searches, more than half is asked; "
             f"predicted / measured from {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}",
         )  # fmt: skip
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has the effect of noise for {method}")

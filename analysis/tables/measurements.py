@@ -38,8 +38,7 @@ def cost(runs: Runs, setting: Setting) -> Table | None:
     processors: set[str] = set()
     for label in runs.labels(setting):
         frame = runs.of(setting, label)
-        if "facts.resumed" in frame:  # a resumed search ran on more than one occasion
-            frame = frame[~frame["facts.resumed"].fillna(False).astype(bool)]
+        frame = frame[~_resumed(frame)]
         if frame.empty:
             continue
         processors |= set(frame.get("facts.processor", pd.Series(dtype=str)).dropna().astype(str))
@@ -72,15 +71,21 @@ def cost(runs: Runs, setting: Setting) -> Table | None:
     )  # fmt: skip
 
 
+def _resumed(frame: pd.DataFrame) -> pd.Series:
+    """Rows of searches that ran on more than one occasion."""
+    held = frame.get("facts.resumed", pd.Series(False, frame.index))
+    return held.fillna(False).astype(bool)
+
+
 def _ratio(runs: Runs, setting: Setting, label: str) -> str | None:
     base = {"balenas-1st": "darts-1st", "balenas-2nd": "darts-2nd", "darts-2nd": "darts-1st"}.get(label)
     if base is None or base not in runs.labels(setting):
         return None
 
     def seconds(run: pd.DataFrame) -> float:
-        last = run.iloc[-1]
-        if last.get("facts.resumed", False) is True:
+        if _resumed(run).any():
             return float("nan")
+        last = run.iloc[-1]
         return float(last.get("seconds_architecture", np.nan)) + float(last.get("seconds_weights", np.nan))
 
     table = pairs(runs, setting, label, base, seconds)

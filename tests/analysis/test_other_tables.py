@@ -81,6 +81,15 @@ def test_paired_rows(loaded: runs.Runs):
     assert found[-1] in ("better", "worse", "equivalent", "undecided", "too few pairs for a difference")
 
 
+def test_a_resumed_search_is_in_no_ratio(loaded: runs.Runs):
+    frame = loaded.epochs.copy()
+    frame["facts.resumed"] = (frame["method"] == "balenas-1st") & (frame["seed"] == 0)
+    frame.loc[frame["facts.resumed"], "seconds_weights"] = 1e6
+    table = measurements.cost(runs.Runs(frame), loaded.settings[0])
+    assert row(table, "BaLeNAS (1st)")[1] == 5
+    assert row(table, "BaLeNAS (1st)")[-1] == row(measurements.cost(loaded, loaded.settings[0]), "BaLeNAS (1st)")[-1]
+
+
 def test_across_spaces_weighs_them_equally(loaded: runs.Runs):
     table = comparisons.across(loaded, loaded.groups[0])
     found = row(table, "BaLeNAS (1st) - DARTS (1st)")
