@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from scipy import stats
 from benchmarks.errors import UserError
 
 MINIMUM_PAIRS = 6
-LEVEL = 0.95
-ALPHA = 1 - LEVEL
+ALPHA = 0.05
+LEVEL = 1 - ALPHA
 _RESAMPLES = 9_999
 _EQUAL = 1e-9  # far below the last digit of any accuracy: what rounding leaves of equal values
 _ENUMERABLE = 12  # 2^12 sign patterns are enumerated in milliseconds
@@ -157,6 +158,34 @@ def equivalence(differences: ArrayLike, margin: float) -> float:
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
     return float(max(above, below))
+
+
+class Conclusion(Enum):
+    """What a paired test of a family comes to."""
+
+    FEW = auto()
+    """Fewer than ``MINIMUM_PAIRS`` pairs: nothing is concluded."""
+    EQUIVALENT = auto()
+    LARGER = auto()
+    SMALLER = auto()
+    OPEN = auto()
+    """Neither different nor equivalent."""
+    UNATTAINABLE = auto()
+    """Not equivalent, and so few pairs that no difference could have been shown."""
+
+
+def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests: int) -> Conclusion:
+    """What follows from a paired test whose p-values are Holm-corrected over a family of ``tests``.
+
+    Equivalence comes first: a difference within the margin is none, however sure. ``direction`` is that of ``Paired``.
+    """
+    if pairs < MINIMUM_PAIRS:
+        return Conclusion.FEW
+    if p_equivalent < ALPHA:
+        return Conclusion.EQUIVALENT
+    if p < ALPHA:
+        return Conclusion.LARGER if direction > 0 else Conclusion.SMALLER
+    return Conclusion.OPEN if attainable(pairs, tests) else Conclusion.UNATTAINABLE
 
 
 def margin(space: str) -> float:

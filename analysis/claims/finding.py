@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from analysis import statistics
 from analysis.runs import Setting
-from analysis.statistics import ALPHA, MINIMUM_PAIRS, Interval, attainable
+from analysis.statistics import MINIMUM_PAIRS, Conclusion, Interval
 
 
 class Verdict(StrEnum):
@@ -88,18 +88,19 @@ def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
 
 def decide(test: Pending, family: int) -> Finding:
     """The verdict of a paired test whose p-values are corrected. A difference within the margin is none."""
-    if test.n < MINIMUM_PAIRS:
-        verdict, why = Verdict.UNDECIDED, f"n = {test.n} pairs, at least {MINIMUM_PAIRS} are needed"
-    elif test.p_equivalent < ALPHA:
-        verdict, why = Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"
-    elif test.p < ALPHA and test.direction > 0:
-        verdict, why = Verdict.HOLDS, "the difference has the claimed sign"
-    elif test.p < ALPHA:
-        verdict, why = Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"
-    elif attainable(test.n, family):
-        verdict, why = Verdict.UNDECIDED, "neither different nor equivalent"
-    else:
-        verdict, why = Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference"
+    conclusion = statistics.conclude(
+        test.n, p=test.p, p_equivalent=test.p_equivalent, direction=test.direction, tests=family
+    )
+    verdict, why = {
+        Conclusion.FEW: (Verdict.UNDECIDED, f"n = {test.n} pairs, at least {MINIMUM_PAIRS} are needed"),
+        Conclusion.EQUIVALENT: (Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"),
+        Conclusion.LARGER: (Verdict.HOLDS, "the difference has the claimed sign"),
+        Conclusion.SMALLER: (Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"),
+        Conclusion.OPEN: (Verdict.UNDECIDED, "neither different nor equivalent"),
+        Conclusion.UNATTAINABLE: (
+            Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference"
+        ),
+    }[conclusion]  # fmt: skip
     corrected = f", Holm over {family}" if family > 1 else ""
     evidence = f"{why}; better in {test.wins} of {test.n} pairs, exact Wilcoxon p = {test.p:.3g}{corrected}"
     if test.setting.is_digits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -38,7 +37,9 @@ def more_draws_zero_cost(runs: Runs, *, proxy: str, draws: Sequence[int]) -> Fin
     if table is None:
         return Finding(Verdict.UNDECIDED, _NOT_SCORED.format(proxy))
     means = np.array([best_of_draws(table.by_seed, table.accuracies, n).mean for n in draws])
-    return _rising(means, draws, len(table.positions), EXACT)
+    evidence, falls = _rising(means, draws)
+    verdict = Verdict.DOES_NOT_HOLD if falls else Verdict.HOLDS
+    return Finding(verdict, evidence, len(table.positions), setting=EXACT)
 
 
 def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence[int]) -> Finding:
@@ -50,11 +51,12 @@ def more_draws_posterior(runs: Runs, *, proxy: str, method: str, draws: Sequence
         by_seed = np.array(
             [[best_of_draws(table.by_seed, table.accuracies, n, p).mean for n in draws] for p in posteriors]
         )
-        found = _rising(by_seed.mean(axis=0), draws, len(posteriors), describe(setting))
+        evidence, _ = _rising(by_seed.mean(axis=0), draws)
         steps = np.diff(by_seed, axis=1).reshape(len(posteriors), -1)
         rises = (steps > 0).sum(axis=0)
-        evidence = f"{found.evidence}; steps rise in {rises.min()} to {rises.max()} of {len(steps)} searches"
-        return _reduced(replace(found, verdict=_of_searches(steps.T), evidence=evidence), setting, len(posteriors))
+        evidence += f"; steps rise in {rises.min()} to {rises.max()} of {len(steps)} searches"
+        found = Finding(_of_searches(steps.T), evidence, len(posteriors), setting=describe(setting))
+        return _reduced(found, setting, len(posteriors))
     return Finding(Verdict.UNDECIDED, f"not run: no posterior of {method} is stored")
 
 
@@ -156,16 +158,14 @@ def _of_searches(gains: Iterable[np.ndarray]) -> Verdict:
     return Verdict.DOES_NOT_HOLD if is_lost else Verdict.UNDECIDED
 
 
-def _rising(means: np.ndarray, draws: Sequence[int], n: int, setting: str) -> Finding:
+def _rising(means: np.ndarray, draws: Sequence[int]) -> tuple[str, bool]:
+    """Means ``[n, columns]`` at each n in words, and whether any column falls from one n to the next."""
     steps = np.diff(means, axis=0)
     falls = [
         f"{LABELS[j]} from n = {draws[i]} to {draws[i + 1]}: {steps[i, j]:+.2f}" for i, j in np.argwhere(steps <= 0)
     ]
-    verdict = Verdict.DOES_NOT_HOLD if falls else Verdict.HOLDS
     table = "; ".join(f"n = {k}: {' / '.join(f'{m:.2f}' for m in row)}" for k, row in zip(draws, means, strict=True))
-    return Finding(
-        verdict, f"{_columns()}: {table}" + (f"; falls: {', '.join(falls)}" if falls else ""), n, setting=setting
-    )
+    return f"{_columns()}: {table}" + (f"; falls: {', '.join(falls)}" if falls else ""), bool(falls)
 
 
 def _reduced(found: Finding, setting: Setting, n: int) -> Finding:

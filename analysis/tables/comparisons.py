@@ -11,6 +11,7 @@ import pandas as pd
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
 from analysis.runs import MEASURE, Runs, Setting, display, method_of, share
+from analysis.statistics import Conclusion
 from analysis.tables.accuracy import DIGITS, caption, notes
 
 COLLAPSED = (
@@ -30,6 +31,16 @@ PAIRS = (
     ("balenas-tf-2nd", "balenas-2nd"), ("balenas-tf-1st", "zero-cost"), ("zero-cost", "random"),
     ("darts-1st", "random"), ("balenas-1st", "random"),
 )  # fmt: skip
+
+
+VERDICTS = {
+    Conclusion.FEW: "undecided",
+    Conclusion.EQUIVALENT: "equivalent",
+    Conclusion.LARGER: "better",
+    Conclusion.SMALLER: "worse",
+    Conclusion.OPEN: "undecided",
+    Conclusion.UNATTAINABLE: "too few pairs for a difference",
+}
 
 
 def floor(space: str) -> float:
@@ -170,14 +181,7 @@ def across(runs: Runs, group: Sequence[Setting]) -> Table | None:
 def _paired_row(
     first: str, second: str, result: statistics.Paired, p: float, equivalent: float, tests: int
 ) -> tuple[Cell, ...]:
-    if result.n < statistics.MINIMUM_PAIRS:
-        verdict = "undecided"
-    elif equivalent < statistics.ALPHA:
-        verdict = "equivalent"
-    elif p < statistics.ALPHA:
-        verdict = "better" if result.direction > 0 else "worse"
-    else:
-        verdict = "undecided" if statistics.attainable(result.n, tests) else "too few pairs for a difference"
+    conclusion = statistics.conclude(result.n, p=p, p_equivalent=equivalent, direction=result.direction, tests=tests)
     return (
         f"{display(first)} - {display(second)}",
         result.n,
@@ -186,7 +190,7 @@ def _paired_row(
         better_in(result),
         f"{p:.3f}",
         f"{equivalent:.3f}",
-        verdict,
+        VERDICTS[conclusion],
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from analysis import statistics
+from analysis.statistics import Conclusion
 from benchmarks.errors import UserError
 
 
@@ -83,6 +84,24 @@ def test_stratified_bootstrap_does_not_see_differences_between_strata():
 def test_how_many_tests_so_many_pairs_allow(pairs: int, tests: int, can: bool):
     p = statistics.wilcoxon(np.arange(1.0, pairs + 1))  # all won: the smallest p there is
     assert statistics.attainable(pairs, tests) is can is (statistics.holm([p] + [1.0] * (tests - 1))[0] < 0.05)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "p", "p_equivalent", "direction", "tests", "expected"),
+    [
+        (5, 0.0, 0.0, 1, 1, Conclusion.FEW),
+        (8, 0.01, 0.01, 1, 1, Conclusion.EQUIVALENT),
+        (8, 0.01, 0.05, 1, 1, Conclusion.LARGER),
+        (8, 0.01, 0.05, -1, 1, Conclusion.SMALLER),
+        (8, 0.05, 0.05, 1, 6, Conclusion.OPEN),
+        (8, 0.05, 0.05, 1, 7, Conclusion.UNATTAINABLE),
+    ],
+)
+def test_what_a_test_comes_to(
+    pairs: int, p: float, p_equivalent: float, direction: int, tests: int, expected: Conclusion
+):
+    found = statistics.conclude(pairs, p=p, p_equivalent=p_equivalent, direction=direction, tests=tests)
+    assert found is expected
 
 
 def test_equivalence():

@@ -134,27 +134,32 @@ FIVE = replace(
 READINGS = [row.methods[0] for row in FIVE.rows[1:]]
 
 
-def five(folder: Path, *of_readings: Sequence[float]) -> list[study.Arm]:
-    ranks = {(method, USUAL): of for method, of in zip(READINGS, of_readings, strict=True)}
-    return study.arms(store_of(folder, {("darts-1st", USUAL): (0.1,) * 4, **ranks}), FIVE)
+def arm_of(row: Row, accuracies: Sequence[float] | np.ndarray) -> study.Arm:
+    """A row whose first seeds ended so."""
+    finals = pd.DataFrame({"seed": range(len(accuracies)), runs.MEASURE: np.asarray(accuracies, float)})
+    return study.Arm(row, row.methods[0], FIVE.seeds, finals, ())
 
 
-def test_three_readings_are_sent_at_most(tmp_path: Path) -> None:
-    of = five(tmp_path, (0.5,) * 4, (0.9,) * 4, (0.6,) * 4, (0.8,) * 4, (0.7,) * 4)
+def five(*of_readings: Sequence[float]) -> list[study.Arm]:
+    return [arm_of(row, found) for row, found in zip(FIVE.rows, ((10.0,) * 4, *of_readings), strict=True)]
+
+
+def test_three_readings_are_sent_at_most() -> None:
+    of = five((50.0,) * 4, (90.0,) * 4, (60.0,) * 4, (80.0,) * 4, (70.0,) * 4)
     assert [arm.method for arm in study.selected(of, BEST)[0]] == [READINGS[1], READINGS[3], READINGS[4]]
 
 
-def test_of_equal_means_the_first_of_the_table_is_sent(tmp_path: Path) -> None:
-    of = five(tmp_path, (0.3,) * 4, (0.5,) * 4, (0.9,) * 4, (0.5,) * 4, (0.9,) * 4)
+def test_of_equal_means_the_first_of_the_table_is_sent() -> None:
+    of = five((30.0,) * 4, (50.0,) * 4, (90.0,) * 4, (50.0,) * 4, (90.0,) * 4)
     assert [arm.method for arm in study.selected(of, BEST)[0]] == [READINGS[2], READINGS[4], READINGS[1]]
 
 
-def test_a_missing_run_that_can_draw_level_is_waited_for(tmp_path: Path) -> None:
+def test_a_missing_run_that_can_draw_level_is_waited_for() -> None:
     """A reading earlier in the table would be sent in place of one that it equals."""
-    ranks = ((1.0,) * 3, (1.0,) * 4, (1.0,) * 4, (1.0,) * 4, (0.2,) * 4)
-    of = five(tmp_path, *ranks)
+    of = five((BEST,) * 3, (BEST,) * 4, (BEST,) * 4, (BEST,) * 4, (20.0,) * 4)
     with pytest.raises(UserError, match="missing runs decide"):
-        study.selected(of, study.optimum(SPACE))
+        study.selected(of, BEST)
+    assert len(study.selected(of, BEST - 1)[0]) == 3  # where it cannot draw level, it is not
 
 
 def test_an_early_choice_is_that_of_every_completion() -> None:
@@ -163,20 +168,16 @@ def test_an_early_choice_is_that_of_every_completion() -> None:
     for _ in range(300):
         whole = rng.choice([10.0, 54.3, 94.0], size=(6, 4))
         ended = rng.choice([1, 2, 3, 4], size=6, p=[0.05, 0.05, 0.2, 0.7])
+        cut = [(row, values[:n]) for row, values, n in zip(FIVE.rows, whole, ended, strict=True)]
         try:
-            early, darts = study.selected([*map(arm_of, FIVE.rows, whole, ended)], best=94.0)
+            early, darts = study.selected([arm_of(*part) for part in cut], best=94.0)
         except UserError:
             continue
         decided += bool((ended < 4).any())
-        late, _ = study.selected([*map(arm_of, FIVE.rows, whole, [4] * 6)], best=94.0)
+        late, _ = study.selected([*map(arm_of, FIVE.rows, whole)], best=94.0)
         assert {arm.method for arm in early} == {arm.method for arm in late}
         assert darts.method == "darts-1st"
     assert decided >= 20
-
-
-def arm_of(row: Row, accuracies: np.ndarray, ended: int) -> study.Arm:
-    finals = pd.DataFrame({"seed": range(ended), runs.MEASURE: accuracies[:ended]})
-    return study.Arm(row, row.methods[0], FIVE.seeds, finals, ())
 
 
 def test_missing_runs_are_not_compared(tmp_path: Path) -> None:
