@@ -15,7 +15,8 @@ from analysis.claims import Claim, Finding, Verdict
 from analysis.claims.contradictions import Point
 from analysis.figures import Picture
 from analysis.rendering import Table
-from analysis.runs import Runs, Setting, method_of
+from analysis.report.reproduce import commands
+from analysis.runs import Runs, Setting
 
 _HERE = Path(__file__).parent
 HEADLINE = (
@@ -93,27 +94,6 @@ def _figure(picture: Picture) -> str:
         f'<figure id="fig-{picture.name}"><h3>{title}</h3>\n<img alt="{title}" src="data:image/png;base64,{data}">\n'
         f"<figcaption>{caption}</figcaption></figure>\n"
     )
-
-
-def commands(runs: Runs) -> list[str]:
-    """Commands that run the searches of the stores again, one for methods with equal seeds."""
-    found: dict[tuple[str, str, str, str], dict[str, list[str]]] = {}
-    for setting in runs.settings:
-        for label in runs.labels(setting):
-            numbers = sorted(int(seed) for seed in runs.of(setting, label)["seed"])
-            # '--seeds 4' means 0 to 3, so that a single number cannot be named: the command then covers it.
-            first = numbers == list(range(len(numbers))) or len(numbers) == 1
-            seeds = str(numbers[-1] + 1) if first else ",".join(map(str, numbers))
-            key = (setting.tier, setting.data, setting.space, seeds)
-            found.setdefault(key, {}).setdefault(method_of(label), []).append(label)
-    lines = []
-    for (tier, data, space, seeds), methods in found.items():
-        where = " --data-dir DIR" if data == "cifar10" else ""
-        lines.append(
-            f"python -m benchmarks.run --methods {' '.join(methods)} --spaces {space} --seeds {seeds} --tier {tier} "
-            f"--data {data}{where}"
-        )
-    return lines
 
 
 def _reproduce(runs: Runs) -> str:

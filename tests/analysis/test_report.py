@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from analysis import claims, make_report, report, runs
+from benchmarks.spec import Compute
 from benchmarks.store import Store
+from benchmarks.studies import STUDIES
 from tests.analysis.conftest import record
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -83,7 +86,30 @@ def test_commands_name_what_was_run(results: Path):
     run, rest = "python -m benchmarks.run --methods", "--tier quick --data digits"
     assert report.commands(loaded) == [
         f"{run} random darts-1st balenas-1st --spaces nas-bench-201 --seeds 2 {rest}",
-        f"{run} random --spaces nas-bench-1shot1-s1 --seeds 4 {rest}",
+        f"{run} random --spaces nas-bench-1shot1-s1 --seeds 3, {rest}",
+    ]
+
+
+def test_changed_budgets_and_devices_are_in_the_commands(tmp_path: Path):
+    """A command at the tier's own numbers would not do such runs again."""
+    usual = record("darts-1st", "nas-bench-201", 100, "cpu")
+    study = STUDIES["confirmation"]
+    made = [
+        replace(usual, spec=replace(usual.spec, compute=Compute(device="cuda", precision="bfloat16", together=True))),
+        replace(usual, spec=replace(usual.spec, budget=study.budget(study.rows[0]))),
+        replace(usual, spec=replace(usual.spec, budget=replace(usual.spec.budget, epochs=7))),
+    ]
+    store = Store(tmp_path / "runs").open()
+    for one in made:
+        store.append(one)
+    run, where = (
+        "python -m benchmarks.run",
+        "--spaces nas-bench-201 --seeds 100, --tier cpu --data cifar10 --data-dir DIR",
+    )
+    assert report.commands(runs.load([store.folder])) == [
+        f"{run} --methods darts-1st {where} --device cuda --precision bfloat16 --together",
+        f"{run} --study confirmation --data-dir DIR",
+        "# without a command: 1 of a budget that no tier or study has; their files hold it",
     ]
 
 
