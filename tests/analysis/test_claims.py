@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from analysis import check_claims, claims, published, runs, scores
 from analysis.claims import Verdict, contradictions
 from analysis.claims.checks import CHECKS
 from analysis.claims.contradictions import Status
+from analysis.claims.evidence import first_order_gap
 from analysis.claims.finding import Pending, decide
 from analysis.runs import Setting
 from analysis.statistics import Interval
@@ -196,6 +198,14 @@ def test_contradictions_are_computed(cpu_runs: runs.Runs):
     assert points["equal-darts-rows"].status is Status.REFUTED
     assert points["mixed-blocks"].status is Status.NOT_VERIFIED
     assert points["eq-19"].status is Status.CONFIRMED and "least -0." in points["eq-19"].evidence
+
+
+@pytest.mark.parametrize(("small", "expected"), [((), True), ((0, 2, 4, 6), None), (range(8), False)])
+def test_the_dropped_term_counts_searches(cpu_runs: runs.Runs, small: Sequence[int], expected: bool | None):
+    """Where it is large in half of the searches, nothing follows."""
+    gaps = cpu_runs.epochs["gap_first_order"].where(~cpu_runs.epochs["seed"].isin(small), 0.0)
+    loaded = runs.Runs(cpu_runs.epochs.assign(gap_first_order=gaps))
+    assert first_order_gap(loaded, share=0.1).confirmed is expected
 
 
 def test_unknown_checks_are_named(tmp_path: Path):
