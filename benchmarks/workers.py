@@ -75,7 +75,9 @@ class Processes(Workers):
         """End the processes at once."""
         from joblib.externals.loky import get_reusable_executor
 
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        # Without `reuse`, loky waits for what these processes are doing and hands out new ones.
+        if self.begun:
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
     def close(self) -> None:
         """End them once they are idle: joblib, used later in this process, would take the pool for one of its own."""

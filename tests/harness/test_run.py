@@ -83,22 +83,25 @@ def test_redo(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns > first
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.run", "--methods", f"{TOY}:Slow", "--spaces", "nas-bench-201"]
-    command += ["--seeds", "24", "--tier", "smoke", "--jobs", "2", "--output", str(tmp_path)]
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, results = tmp_path / "gate", tmp_path / "results"
+    monkeypatch.setenv("GATE", str(gate))
+    arguments = ["--methods", f"{TOY}:Walk", f"{TOY}:Gated", "--spaces", "nas-bench-201", "--seeds", "3"]
+    arguments += ["--tier", "smoke", "--output", str(results)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.time() + 60
-    while len(list(tmp_path.rglob("seed-*.parquet"))) < 2 and time.time() < deadline:
+        [sys.executable, "-m", "benchmarks.run", *arguments, "--jobs", "2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.time() + 120
+    while len(list(tmp_path.glob("gate-*"))) < 2 and time.time() < deadline:  # both processes wait, two walks are done
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    before = len(store.Store(tmp_path).files())
-    assert 2 <= before < 24
-    assert main(*command[3:], "--jobs", 1) == 0
-    assert len(store.Store(tmp_path).files()) == 24
-    assert set(store.frame([tmp_path])["status"]) == {"done"}
+    assert len(store.Store(results).files()) == 2
+    gate.touch()
+    assert main(*arguments, "--jobs", 1) == 0
+    assert len(store.Store(results).files()) == 6
+    assert set(store.frame([results])["status"]) == {"done"}
