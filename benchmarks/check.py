@@ -32,7 +32,7 @@ class Broken(AssertionError):
 
 @dataclass(frozen=True)
 class Make:
-    """Builds a method on a space at the smoke tier, Hessians included if ``hessian``.
+    """Builds a method on a space at the smoke tier, with Hessians at both ends of the search if ``hessian``.
 
     Attributes:
         settings: hyper-parameters in place of the defaults.
@@ -47,7 +47,7 @@ class Make:
         """The method at a seed. Where it has an upstream, that is searched first."""
         budget = tiers.budget("smoke", self.space)
         if self.hessian:
-            budget = replace(budget, hessian_every=1, hessian_images=16)
+            budget = replace(budget, hessian_every=budget.epochs, hessian_images=4)
         method_class, config = resolve(self.name, self.settings)
         seeds = Seeds(seed, self.space, budget.data, self.name)
         split = images.search_split(

@@ -71,7 +71,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("whom", ["command", "group"])
+@pytest.mark.parametrize("whom", ["command", pytest.param("group", marks=pytest.mark.slow)])
 def test_the_true_command_line_goes_on_after_sigkill(
     tmp_path: Path, whom: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

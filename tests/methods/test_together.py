@@ -108,7 +108,13 @@ def test_what_cannot_be_trained_together() -> None:
         train_epoch([own, own], 1)
 
 
-@pytest.mark.parametrize(("method", "space"), [("darts-1st", "nas-bench-1shot1-s3"), ("balenas-2nd", "nas-bench-201")])
+@pytest.mark.parametrize(
+    ("method", "space"),
+    [
+        ("darts-1st", "nas-bench-1shot1-s3"),
+        pytest.param("balenas-2nd", "nas-bench-201", marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_as_not(method: str, space: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced and differentiated by the compiler's front end; code generation is the back end's, and takes minutes."""
     original = torch.compile
