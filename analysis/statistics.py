@@ -171,7 +171,7 @@ class Conclusion(Enum):
     OPEN = auto()
     """Neither different nor equivalent."""
     UNATTAINABLE = auto()
-    """Not equivalent, and so few pairs that no difference could have been shown."""
+    """Not equivalent, and so few pairs that a difference shows only beside those of other tests of the family."""
 
 
 def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests: int) -> Conclusion:

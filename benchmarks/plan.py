@@ -92,41 +92,43 @@ def of_study(study: Study, *, data_dir: Path | None = None, compute: Compute = O
     return _planned(groups, study.seeds, data_dir, compute)
 
 
+def lineage(
+    method: str, space: str, seed: int, budget: Budget, images_digest: str, compute: Compute = ON_CPU
+) -> tuple[Job, ...]:
+    """The jobs of a method at a seed: what it builds on first, itself last. Raises ``UserError`` for an unknown one."""
+    kind, config = resolve(method)
+    before: tuple[Job, ...] = ()
+    if kind.upstream is not None:
+        before = lineage(kind.upstream, space, seed, budget, images_digest, compute)
+    upstream = before[-1].spec if before else None
+    spec = RunSpec(
+        method,
+        space,
+        seed,
+        budget,
+        asdict(config),
+        images_digest,
+        upstream.hash if upstream else None,
+        compute=compute if kind.computes else ON_CPU,
+    )
+    return (*before, Job(spec, upstream))
+
+
 def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path | None, compute: Compute) -> Plan:
     digests: dict[str, str] = {}
-
-    def spec(method: str, group: Group, seed: int, upstream: RunSpec | None) -> RunSpec:
-        data = group.budget.data
-        if data not in digests:
-            digests[data] = images.load(data, data_dir).sha256
-        kind, config = resolve(method)
-        return RunSpec(
-            method,
-            group.space,
-            seed,
-            group.budget,
-            asdict(config),
-            digests[data],
-            upstream.hash if upstream else None,
-            compute=compute if kind.computes else ON_CPU,
-        )
-
     for group in groups:
         spaces.get(group.space)
+    for group in groups:
+        if group.budget.data not in digests:
+            digests[group.budget.data] = images.load(group.budget.data, data_dir).sha256
     chains: list[tuple[Job, ...]] = []
     for seed in seed_list:
         for group in groups:
             by_root: dict[str, dict[str, Job]] = defaultdict(dict)
             for method in group.methods:
-                lineage = [method]
-                while (parent := resolve(lineage[0])[0].upstream) is not None:
-                    lineage.insert(0, parent)
-                chain = by_root[lineage[0]]
-                before: RunSpec | None = None
-                for ancestor in lineage:
-                    if ancestor not in chain:
-                        chain[ancestor] = Job(spec(ancestor, group, seed, before), before)
-                    before = chain[ancestor].spec
+                jobs = lineage(method, group.space, seed, group.budget, digests[group.budget.data], compute)
+                for job in jobs:
+                    by_root[jobs[0].spec.method].setdefault(job.spec.method, job)
             chains += [tuple(chain.values()) for chain in by_root.values()]
     return Plan(tuple(chains))
 

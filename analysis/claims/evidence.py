@@ -167,8 +167,8 @@ def sigma(runs: Runs) -> Evidence:  # noqa: ARG001
         printed, derived = (n * (s + delta)) ** -0.5, (n * s + delta) ** -0.5
         errors.append((abs(printed / best - 1), abs(derived / best - 1)))
         parts.append(
-            f"at s = {s:g} the bound is least at sigma = {best:.4f}, where one reading gives {printed:.4f}, the other "
-            f"{derived:.4f} ({derived / printed:.0f} times)"
+            f"at s = {s:g} the bound is least at sigma = {best:.4f}, where the printed formula gives {printed:.4f} and "
+            f"the derived one {derived:.4f} ({derived / printed:.0f} times as much)"
         )
     wrong, right = np.max(errors, axis=0)
     return Evidence(bool(wrong > 0.01 > right), f"N = {n:,}, delta = {delta:g}: {'; '.join(parts)}")
@@ -189,7 +189,11 @@ def indefinite_hessian(runs: Runs) -> Evidence:
 
 
 def first_order_gap(runs: Runs, *, share: float) -> Evidence:
-    """The dropped term beside the kept one, at the last measured epoch of each search on images (not digits)."""
+    """The dropped term beside the kept one, at the last measured epoch of each search on images (not digits).
+
+    Confirmed where it is above ``share`` of the kept one in more than half of the searches, by an exact interval that
+    takes them for independent; methods at equal seeds are not quite.
+    """
     needed = ["gap_first_order", "gap_second_order"]
     frame = runs.epochs[(runs.epochs["data"] != "digits") & (runs.epochs["status"] == "done")]
     last = frame.dropna(subset=needed) if set(needed) <= set(frame) else frame.iloc[:0]
@@ -203,7 +207,7 @@ def first_order_gap(runs: Runs, *, share: float) -> Evidence:
         None if inside else above.share > 0.5,
         f"in {len(last)} searches at {', '.join(sorted(set(last['tier'])))} tier the first-order term is "
         f"{ratios.median():.0%} of the second-order one (median), and more than {share:.0%}, which is not negligible, "
-        f"in {above.count} ({above.interval.low:.0%} to {above.interval.high:.0%}; more than half is asked)",
+        f"in {above.count} ({above.interval.low:.0%} to {above.interval.high:.0%}; confirmed if surely more than half)",
     )
 
 
@@ -215,7 +219,7 @@ def edges(runs: Runs) -> Evidence:  # noqa: ARG001
 
 
 def space_sizes(runs: Runs) -> Evidence:  # noqa: ARG001
-    """The three printed sizes beside the three ways of counting: whether any one way gives all of them."""
+    """The three printed sizes beside the three ways of counting: whether each is found, and no one way gives all."""
     parts, matches = [], []
     for number in (1, 2, 3):
         space = f"nas-bench-1shot1-s{number}"
@@ -227,7 +231,8 @@ def space_sizes(runs: Runs) -> Evidence:  # noqa: ARG001
             f"space {number}, printed {printed:,.0f}: {counts[0]:,} encodings, {counts[1]:,} without operations of "
             f"unconnected nodes, {counts[2]:,} distinct graphs"
         )
-    return Evidence(not np.all(matches, axis=0).any(), "; ".join(parts))
+    by_way = np.array(matches)
+    return Evidence(bool(by_way.any(axis=1).all() and not by_way.all(axis=0).any()), "; ".join(parts))
 
 
 def imagenet_columns(runs: Runs) -> Evidence:  # noqa: ARG001

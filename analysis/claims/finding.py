@@ -98,7 +98,7 @@ def decide(test: Pending, family: int) -> Finding:
         Conclusion.SMALLER: (Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"),
         Conclusion.OPEN: (Verdict.UNDECIDED, "neither different nor equivalent"),
         Conclusion.UNATTAINABLE: (
-            Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference"
+            Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference on its own"
         ),
     }[conclusion]  # fmt: skip
     corrected = f", Holm over {family}" if family > 1 else ""

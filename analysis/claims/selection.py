@@ -159,13 +159,13 @@ def _of_searches(gains: Iterable[np.ndarray]) -> Verdict:
 
 
 def _rising(means: np.ndarray, draws: Sequence[int]) -> tuple[str, bool]:
-    """Means ``[n, columns]`` at each n in words, and whether any column falls from one n to the next."""
+    """Means ``[n, columns]`` at each n in words, and whether any column fails to rise from one n to the next."""
     steps = np.diff(means, axis=0)
     falls = [
         f"{LABELS[j]} from n = {draws[i]} to {draws[i + 1]}: {steps[i, j]:+.2f}" for i, j in np.argwhere(steps <= 0)
     ]
     table = "; ".join(f"n = {k}: {' / '.join(f'{m:.2f}' for m in row)}" for k, row in zip(draws, means, strict=True))
-    return f"{_columns()}: {table}" + (f"; falls: {', '.join(falls)}" if falls else ""), bool(falls)
+    return f"{_columns()}: {table}" + (f"; does not rise: {', '.join(falls)}" if falls else ""), bool(falls)
 
 
 def _reduced(found: Finding, setting: Setting, n: int) -> Finding:

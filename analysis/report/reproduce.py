@@ -1,68 +1,115 @@
-"""The commands that run the searches of the stores again."""
+"""The commands that run the searches of the stores again: each plans, hash by hash, the runs that it stands for."""
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
-import pandas as pd
-
-from analysis.runs import Runs, Setting, method_of
+from analysis import regression
+from analysis.runs import Runs, Setting
 from benchmarks import tiers
-from benchmarks.spec import ON_CPU, Budget
-from benchmarks.studies import STUDIES
+from benchmarks.errors import UserError
+from benchmarks.plan import lineage
+from benchmarks.spec import ON_CPU, Compute
+from benchmarks.studies import STUDIES, Study
 
 
 def commands(runs: Runs) -> list[str]:
-    """A command for methods with equal seeds, one for each study that changed a tier's numbers, then what is left."""
-    seeds: defaultdict[tuple[Setting, str, str], list[int]] = defaultdict(list)
-    changed = set()
+    """One for methods with equal seeds at a tier, one for each study of further runs, then how many are left."""
+    computes = _computes(runs)
+    seeds: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)  # by the words around them, and the method
+    left: dict[str, str] = {}  # runs that no tier plans, with their tables
     for setting in runs.settings:
-        usual = tiers.budget(setting.tier, setting.space, data=setting.data)
         for label in runs.labels(setting):
-            for _, run in runs.of(setting, label).iterrows():
-                method, seed = method_of(label), int(run["seed"])
-                if _budget(run) == usual:
-                    seeds[setting, _options(run), method].append(seed)
+            for run in runs.of(setting, label).to_dict("records"):
+                tables = _tables(run, setting.space)
+                compute = next((c for c in computes if _hash_at_tier(setting, run, c) == run["spec_hash"]), None)
+                if compute is None:
+                    left[run["spec_hash"]] = tables
                 else:
-                    changed.add((method, setting.space, seed, _budget(run)))
-    methods: defaultdict[tuple[Setting, str, str], list[str]] = defaultdict(list)
-    for (setting, options, method), numbers in seeds.items():
-        methods[setting, options, _seeds(sorted(numbers))].append(method)
+                    around = _where(setting), _options(compute) + tables + _remark(setting, runs.settings)
+                    seeds[*around, run["method"]].append(int(run["seed"]))
+    methods: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for (where, options, method), numbers in seeds.items():
+        methods[where, options, _seeds(sorted(numbers))].append(method)
     lines = [
-        f"python -m benchmarks.run --methods {' '.join(names)} --spaces {setting.space} --seeds {numbers} "
-        f"--tier {setting.tier} --data {setting.data}{' --data-dir DIR' * (setting.data == 'cifar10')}{options}"
-        for (setting, options, numbers), names in methods.items()
+        f"python -m benchmarks.run --methods {' '.join(names)} {where.format(numbers)}{options}"
+        for (where, options, numbers), names in methods.items()
     ]
-    for study in STUDIES.values():
-        planned = {
-            (method, study.space, seed, study.budget(row))
-            for row in study.rows
-            for method in row.methods
-            for seed in study.seeds
-        }
-        if changed & planned:
-            lines.append(f"python -m benchmarks.run --study {study.name} --data-dir DIR")
-            changed -= planned
-    if changed:
-        lines.append(f"# without a command: {len(changed)} of a budget that no tier or study has; their files hold it")
+    lines += _of_studies(runs, computes, left)
+    if left:
+        lines.append(f"# left: {len(left)} that no tier or study with today's methods plans; their files hold how")
     return lines
 
 
-def _budget(run: pd.Series) -> Budget:
-    return Budget(**{field.name: run[f"budget.{field.name}"] for field in fields(Budget)})
+def _of_studies(runs: Runs, computes: Sequence[Compute], left: dict[str, str]) -> list[str]:
+    """Commands of the studies that plan some of the runs in ``left``, which are taken out of it."""
+    held, lines = set(runs.finals["spec_hash"]), []
+    for study, compute, images in itertools.product(STUDIES.values(), computes, sorted(set(runs.finals["images"]))):
+        planned = _hashes(study, compute, images)
+        for tables in sorted({left[one] for one in planned & left.keys()}):
+            line = f"python -m benchmarks.run --study {study.name} --data-dir DIR{_options(compute)}{tables}"
+            lines.append(f"{line}  # {len(planned & held)} of its {len(planned)} runs are here")
+        for one in planned & left.keys():
+            del left[one]
+    return lines
 
 
-def _options(run: pd.Series) -> str:
-    """How it was computed, where that is not the default."""
-    device, precision = run["compute.device"], run["compute.precision"]
+def _hashes(study: Study, compute: Compute, images: str) -> set[str]:
+    return {
+        lineage(method, study.space, seed, study.budget(row), images, compute)[-1].spec.hash
+        for row in study.rows
+        for method in row.methods
+        for seed in study.seeds
+    }
+
+
+def _hash_at_tier(setting: Setting, run: Mapping[Any, Any], compute: Compute) -> str | None:
+    """Of the run that the command line would plan; None where tier or method are not here."""
+    try:
+        budget = tiers.budget(setting.tier, setting.space, data=setting.data)
+        jobs = lineage(run["method"], setting.space, int(run["seed"]), budget, setting.images, compute)
+    except UserError:
+        return None
+    return jobs[-1].spec.hash
+
+
+def _computes(runs: Runs) -> list[Compute]:
+    """The ways of computing that were used, the default first: a method without it may build on one with it."""
+    names = [field.name for field in fields(Compute)]
+    used = runs.finals[[f"compute.{name}" for name in names]].drop_duplicates()
+    found = [Compute(**dict(zip(names, row, strict=True))) for row in used.itertuples(index=False)]
+    return [ON_CPU, *(compute for compute in found if compute != ON_CPU)]
+
+
+def _options(compute: Compute) -> str:
     words = [
-        *([f"--device {device}"] if device != ON_CPU.device else []),
-        *([f"--precision {precision}"] if precision != ON_CPU.precision else []),
-        *(f"--{name}" for name in ("compile", "together") if run[f"compute.{name}"]),
+        *([f"--device {compute.device}"] if compute.device != ON_CPU.device else []),
+        *([f"--precision {compute.precision}"] if compute.precision != ON_CPU.precision else []),
+        *(f"--{name}" for name in ("compile", "together") if getattr(compute, name)),
     ]
     return "".join(f" {word}" for word in words)
+
+
+def _tables(run: Mapping[Any, Any], space: str) -> str:
+    """Where a run was looked up in other tables than those that ship."""
+    digest = run.get("facts.ground_truth_digest")
+    return " --tables TABLES" if isinstance(digest, str) and digest != regression.load(space).digest else ""
+
+
+def _where(setting: Setting) -> str:
+    """Space, seeds (to be filled in), tier and images."""
+    data_dir = " --data-dir DIR" if setting.data == "cifar10" else ""
+    return f"--spaces {setting.space} --seeds {{}} --tier {setting.tier} --data {setting.data}{data_dir}"
+
+
+def _remark(setting: Setting, others: Sequence[Setting]) -> str:
+    """Which copy of the images, where there are several."""
+    copies = {one.images for one in others if one.data == setting.data}
+    return f"  # images {setting.images[:12]}" if len(copies) > 1 else ""
 
 
 def _seeds(numbers: Sequence[int]) -> str:

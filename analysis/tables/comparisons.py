@@ -31,8 +31,6 @@ PAIRS = (
     ("balenas-tf-2nd", "balenas-2nd"), ("balenas-tf-1st", "zero-cost"), ("zero-cost", "random"),
     ("darts-1st", "random"), ("balenas-1st", "random"),
 )  # fmt: skip
-
-
 VERDICTS = {
     Conclusion.FEW: "undecided",
     Conclusion.EQUIVALENT: "equivalent",

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from analysis import claims, make_report, report, runs
-from benchmarks.spec import Compute
+from benchmarks import tiers
+from benchmarks.plan import lineage
+from benchmarks.spec import ON_CPU, Compute, RunSpec
 from benchmarks.store import Store
 from benchmarks.studies import STUDIES
 from tests.analysis.conftest import record
@@ -81,36 +83,68 @@ def test_everything_is_in_it(page: Path):
     assert "not what the paper claims" in text
 
 
-def test_commands_name_what_was_run(results: Path):
-    loaded = runs.load([results])
-    run, rest = "python -m benchmarks.run --methods", "--tier quick --data digits"
-    assert report.commands(loaded) == [
-        f"{run} random darts-1st balenas-1st --spaces nas-bench-201 --seeds 2 {rest}",
-        f"{run} random --spaces nas-bench-1shot1-s1 --seeds 3, {rest}",
+RUN, USUAL = "python -m benchmarks.run", "--spaces nas-bench-201 --seeds {} --tier cpu --data cifar10 --data-dir DIR"
+
+
+def commands_of(folder: Path, *specs: RunSpec) -> list[str]:
+    """The commands for a store that holds such runs."""
+    store = Store(folder).open()
+    for spec in specs:
+        made = record(spec.method, spec.space, spec.seed, "cpu")
+        store.append(replace(made, spec=spec))
+    return report.commands(runs.load([folder]))
+
+
+def planned(method: str, seed: int, compute: Compute = ON_CPU, **changed: int | float) -> RunSpec:
+    budget = replace(tiers.budget("cpu", "nas-bench-201"), **changed)  # type: ignore[arg-type]
+    return lineage(method, "nas-bench-201", seed, budget, "0" * 64, compute)[-1].spec
+
+
+def test_commands_name_what_was_run(tmp_path: Path):
+    both = [planned(method, seed) for method in ("random", "darts-1st") for seed in range(2)]
+    assert commands_of(tmp_path, *both, planned("balenas-1st@samples=4", 3)) == [
+        f"{RUN} --methods random darts-1st {USUAL.format(2)}",
+        f"{RUN} --methods balenas-1st@samples=4 {USUAL.format('3,')}",
     ]
 
 
-def test_changed_budgets_and_devices_are_in_the_commands(tmp_path: Path):
-    """A command at the tier's own numbers would not do such runs again."""
-    usual = record("darts-1st", "nas-bench-201", 100, "cpu")
-    study = STUDIES["confirmation"]
-    made = [
-        replace(usual, spec=replace(usual.spec, compute=Compute(device="cuda", precision="bfloat16", together=True))),
-        replace(usual, spec=replace(usual.spec, budget=study.budget(study.rows[0]))),
-        replace(usual, spec=replace(usual.spec, budget=replace(usual.spec.budget, epochs=7))),
+GPU, OPTIONS = Compute(device="cuda", precision="bfloat16"), "--device cuda --precision bfloat16"
+
+
+def test_devices_are_in_the_commands_that_of_the_upstream_run_too(tmp_path: Path):
+    """BaLeNAS-TF keeps to the CPU, but without the options it would build on another search."""
+    assert commands_of(tmp_path, planned("balenas-1st", 0, GPU), planned("balenas-tf-1st", 0, GPU)) == [
+        f"{RUN} --methods balenas-1st balenas-tf-1st {USUAL.format(1)} {OPTIONS}"
     ]
-    store = Store(tmp_path / "runs").open()
-    for one in made:
-        store.append(one)
-    run, where = (
-        "python -m benchmarks.run",
-        "--spaces nas-bench-201 --seeds 100, --tier cpu --data cifar10 --data-dir DIR",
-    )
-    assert report.commands(runs.load([store.folder])) == [
-        f"{run} --methods darts-1st {where} --device cuda --precision bfloat16 --together",
-        f"{run} --study confirmation --data-dir DIR",
-        "# without a command: 1 of a budget that no tier or study has; their files hold it",
-    ]
+
+
+def test_runs_of_a_study_are_reproduced_by_the_study(tmp_path: Path):
+    (first, *_), changed = STUDIES["confirmation"].rows[0].methods, STUDIES["confirmation"].rows[0].budget
+    specs = [planned("darts-1st", seed, GPU, **changed) for seed in (100, 101)]
+    line = f"{RUN} --study confirmation --data-dir DIR {OPTIONS}  # 2 of its 32 runs are here"
+    assert first == "darts-1st" and commands_of(tmp_path, *specs) == [line]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        planned("darts-1st", 0, epochs=7),
+        replace(planned("darts-1st", 0), config={"order": 1}),
+        replace(planned("darts-1st", 0), numerics=0),
+        replace(planned("darts-1st", 0), budget=replace(planned("darts-1st", 0).budget, tier="mine")),
+        replace(planned("darts-1st", 0), method="mine:Own"),
+    ],
+    ids=("budget", "defaults", "numerics", "tier", "method"),
+)  # fmt: skip
+def test_what_no_command_plans_is_counted(spec: RunSpec, tmp_path: Path):
+    (line,) = commands_of(tmp_path, spec)
+    assert line.startswith("# left: 1 ")
+
+
+def test_two_copies_of_the_images_are_told_apart(tmp_path: Path):
+    copy = lineage("random", "nas-bench-201", 0, planned("random", 0).budget, "1" * 64)[-1].spec
+    lines = commands_of(tmp_path, planned("random", 0), copy)
+    assert [line.partition("  # ")[2] for line in lines] == ["images 000000000000", "images 111111111111"]
 
 
 def browser(**preferences: Any) -> Any:

@@ -96,12 +96,14 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, monke
     while len(list(tmp_path.glob("gate-*"))) < 2 and time.time() < deadline:  # both processes wait, two walks are done
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        gate.touch()  # whatever still waits there ends
     assert process.returncode == 130, err
     assert "the same command goes on" in err
     assert "Traceback" not in err
     assert len(store.Store(results).files()) == 2
-    gate.touch()
     assert main(*arguments, "--jobs", 1) == 0
     assert len(store.Store(results).files()) == 6
     assert set(store.frame([results])["status"]) == {"done"}
