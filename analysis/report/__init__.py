@@ -21,6 +21,7 @@ from analysis.runs import Runs, Setting
 _HERE = Path(__file__).parent
 HEADLINE = (
     "nas-bench-201-first-order", "nas-bench-201-second-order", "space-3-first-order", "selection-improves-first-order",
+    "reading-ivon-fast", "reading-ivon", "reading-weights-at-draws",
 )  # fmt: skip
 """The claims that the page opens with."""
 

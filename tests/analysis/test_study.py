@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from analysis import claims, figures, make_study, regression, rendering, runs, study
+from analysis import claims, figures, make_study, published, regression, rendering, runs, study
 from analysis.claims import Claim, Finding, confirmation
 from analysis.rendering import MeanSd, Table
 from analysis.tables import comparisons
@@ -416,6 +417,24 @@ def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
         fresh = tmp_path / f"{picture.name}.png"
         fresh.write_bytes(figures.render(picture, "png"))
         assert compare_images(str(folder / fresh.name), str(fresh), tol=5) is None, stale
+
+
+def test_the_text_quotes_the_tables() -> None:
+    """Every verdict's numbers are in the text, and every number of the text is in the tables or follows from print."""
+    folder = ROOT / make_study.FOLDER
+    loaded = runs.load([folder])
+    prose = (folder / "README.md").read_text(encoding="utf-8").partition("**No reading")[2].partition("**IVON is")[0]
+    flat = " ".join(prose.split())
+    for row in means(tables.verdicts(loaded, STUDIES["confirmation"])):
+        assert isinstance(row[4], MeanSd) and re.search(
+            rf"{row[4].mean:.2f} (points )?\((95 % interval )?{row[5]}\)", flat
+        )
+        assert row[-1] == "undecided"
+    random = regression.load(SPACE).population(**regression.keywords(SPACE, "cifar10_test"))
+    printed = {label: published.find("Table 1").row(label).cells[1].value for label in ("BaLeNAS (1st)", "DARTS (1st)")}
+    known = f"{random.mean:.2f} {printed['BaLeNAS (1st)'] - printed['DARTS (1st)']:.2f} "
+    known += " ".join(rendering.markdown(table) for table in make_study.make(loaded).tables)
+    assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
 def test_confirmations_are_what_the_rule_sends_on() -> None:
