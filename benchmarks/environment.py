@@ -8,6 +8,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 PACKAGES = ("balenas-bench", "torch", "numpy", "scipy", "pandas", "pyarrow", "numba", "scikit-learn")
 
 
@@ -19,6 +21,7 @@ def _static() -> tuple[tuple[str, str | None], ...]:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processor": processor(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),  # chooses kernels; equal names may differ in it
             "revision": revision(),
             **versions,
         }.items()

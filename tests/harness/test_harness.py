@@ -43,6 +43,7 @@ def test_rows_hold_the_choice_and_its_ground_truth(tmp_path: Path, space: str) -
     assert record.final["regret_cifar10_test"] >= 0
     assert "distance" not in record.rows[0] or record.rows[0]["distance"] is None
     assert record.facts["version_torch"] and record.facts["images_sha256"] == record.spec.images
+    assert record.facts["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert len(record.facts["ground_truth_digest"]) == 64
 
 
