@@ -39,7 +39,8 @@ def commands(runs: Runs) -> list[str]:
         f"python -m benchmarks.run --methods {' '.join(names)} {where.format(numbers)}{options}"
         for (where, options, numbers), names in methods.items()
     ]
-    lines += _of_studies(runs, computes, left)
+    if left:
+        lines += _of_studies(runs, computes, left)  # takes out of it what they plan
     if left:
         lines.append(f"# left: {len(left)} that no tier or study with today's methods plans; their files hold how")
     return lines

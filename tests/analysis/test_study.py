@@ -404,10 +404,18 @@ def test_the_command_line(tmp_path: Path, make_store, capsys: pytest.CaptureFixt
     assert "no finished run of a study" in capsys.readouterr().err
 
 
-def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def committed() -> runs.Runs:
+    return runs.load([ROOT / make_study.FOLDER])
+
+
+@pytest.fixture(scope="module")
+def made(committed: runs.Runs) -> make_study.Made:
+    return make_study.make(committed)
+
+
+def test_the_committed_study_is_fresh(made: make_study.Made, tmp_path: Path) -> None:
     folder = ROOT / make_study.FOLDER
-    loaded = runs.load([folder])
-    made = make_study.make(loaded)
     stale = "stale study: run python -m analysis.make_study and commit what changed"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert make_study.BLOCK.replaced(readme, made.block) == readme, stale
@@ -419,13 +427,12 @@ def test_the_committed_study_is_fresh(tmp_path: Path) -> None:
         assert compare_images(str(folder / fresh.name), str(fresh), tol=5) is None, stale
 
 
-def test_the_text_quotes_the_tables() -> None:
+def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made) -> None:
     """Every verdict's numbers are in the text, and every number of the text is in the tables or follows from print."""
     folder = ROOT / make_study.FOLDER
-    loaded = runs.load([folder])
     prose = (folder / "README.md").read_text(encoding="utf-8").partition("**No reading")[2].partition("**IVON is")[0]
     flat = " ".join(prose.split())
-    for row in means(tables.verdicts(loaded, STUDIES["confirmation"])):
+    for row in means(tables.verdicts(committed, STUDIES["confirmation"])):
         assert isinstance(row[4], MeanSd) and re.search(
             rf"{row[4].mean:.2f} (points )?\((95 % interval )?{row[5]}\)", flat
         )
@@ -433,12 +440,11 @@ def test_the_text_quotes_the_tables() -> None:
     random = regression.load(SPACE).population(**regression.keywords(SPACE, "cifar10_test"))
     printed = {label: published.find("Table 1").row(label).cells[1].value for label in ("BaLeNAS (1st)", "DARTS (1st)")}
     known = f"{random.mean:.2f} {printed['BaLeNAS (1st)'] - printed['DARTS (1st)']:.2f} "
-    known += " ".join(rendering.markdown(table) for table in make_study.make(loaded).tables)
+    known += " ".join(rendering.markdown(table) for table in made.tables)
     assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
-def test_confirmations_are_what_the_rule_sends_on() -> None:
-    committed = runs.load([ROOT / make_study.FOLDER])
+def test_confirmations_are_what_the_rule_sends_on(committed: runs.Runs) -> None:
     for plan in STUDIES.values():
         if plan.confirms:
             explored = STUDIES[plan.confirms]
