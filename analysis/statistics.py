@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,10 @@ class Interval:
     def is_finite(self) -> bool:
         """Whether it says anything: one value alone has the whole line."""
         return bool(np.isfinite([self.low, self.high]).all())
+
+    def side_of(self, limit: float) -> Literal["below", "above"] | None:
+        """Where all of it lies; None where it includes the limit."""
+        return "below" if self.high < limit else "above" if self.low > limit else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -102,7 +102,7 @@ def count_below(runs: Runs, *, space: str, method: str, count: str, limit: float
         interval = statistics.mean_interval(means)
         share = float((frame[count] < limit).mean())
         return _bounded(
-            setting, means, interval, interval.high < limit, interval.low >= limit,
+            setting, means, interval, "below", limit,
             f"mean {means.mean():.2f}; below {limit:g} in {share:.0%} of the epochs",
         )  # fmt: skip
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has {method}")
@@ -123,7 +123,7 @@ def noise_predicted(runs: Runs, *, space: str, method: str, factor: float) -> Fi
         ratio = (last["noise_predicted"] / last["noise_measured"]).where(last["noise_measured"] > 0)
         inside = statistics.rate(int(ratio.between(1 / factor, factor).sum()), len(ratio))
         return _bounded(
-            setting, ratio, inside.interval, inside.interval.low > 0.5, inside.interval.high < 0.5,
+            setting, ratio, inside.interval, "above", 0.5,
             f"within a factor of {factor:g} in {inside.count} of {inside.n} searches, more than half is asked; "
             f"predicted / measured from {ratio.min():.2f} to {ratio.max():.2f}, median {ratio.median():.2f}",
         )  # fmt: skip
@@ -136,14 +136,17 @@ def not_testable(runs: Runs, *, reason: str) -> Finding:  # noqa: ARG001 - the s
 
 
 def _bounded(
-    setting: Setting, values: ArrayLike, interval: Interval, inside: bool, outside: bool, effect: str
+    setting: Setting,
+    values: ArrayLike,
+    interval: Interval,
+    claimed: Literal["below", "above"],
+    limit: float,
+    effect: str,
 ) -> Finding:
-    """A verdict by an interval that lies on one side of a limit."""
-    n = np.size(values)
-    verdict = Verdict.HOLDS if inside else Verdict.DOES_NOT_HOLD if outside else Verdict.UNDECIDED
-    evidence = "the interval lies inside the limit" if inside else "the interval lies outside the limit"
-    if verdict is Verdict.UNDECIDED:
-        evidence = "the interval includes the limit"
+    """A verdict by the side of a limit that an interval lies on."""
+    n, side = np.size(values), interval.side_of(limit)
+    verdict = Verdict.UNDECIDED if side is None else Verdict.HOLDS if side == claimed else Verdict.DOES_NOT_HOLD
+    evidence = f"the interval lies {side} {limit:g}" if side else f"the interval includes {limit:g}"
     if n < statistics.MINIMUM_PAIRS:
         verdict, evidence = Verdict.UNDECIDED, f"n = {n} searches, at least {statistics.MINIMUM_PAIRS} are needed"
     if setting.is_digits:

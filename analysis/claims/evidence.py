@@ -202,9 +202,9 @@ def first_order_gap(runs: Runs, *, share: float) -> Evidence:
     last = last.groupby("spec_hash").tail(1)
     ratios = last["gap_first_order"].abs() / last["gap_second_order"].abs()
     above = statistics.rate(int((ratios > share).sum()), len(ratios))
-    inside = above.interval.low <= 0.5 <= above.interval.high
+    side = above.interval.side_of(0.5)
     return Evidence(
-        None if inside else above.share > 0.5,
+        None if side is None else side == "above",
         f"in {len(last)} searches at {', '.join(sorted(set(last['tier'])))} tier the first-order term is "
         f"{ratios.median():.0%} of the second-order one (median), and more than {share:.0%}, which is not negligible, "
         f"in {above.count} ({above.interval.low:.0%} to {above.interval.high:.0%}; confirmed if surely more than half)",

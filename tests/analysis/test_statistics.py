@@ -61,6 +61,11 @@ def test_one_value_has_no_interval():
     assert not statistics.mean_interval([54.3]).is_finite and statistics.mean_interval([54.3, 54.4]).is_finite
 
 
+def test_an_interval_lies_on_a_side_only_as_a_whole():
+    interval = statistics.Interval(1.0, 2.0)
+    assert [interval.side_of(limit) for limit in (0.9, 1.0, 1.5, 2.0, 2.1)] == ["above", None, None, None, "below"]
+
+
 def test_the_interval_covers_the_mean():
     rng = np.random.default_rng(0)
     inside = 0

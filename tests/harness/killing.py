@@ -23,8 +23,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from benchmarks import check, files, harness, run
 from benchmarks.spec import Method, Trace
 
@@ -83,7 +81,6 @@ def wait_or_kill(child: int, seconds: float) -> int:
 
 
 def main(folder: Path, kills: int, methods: list[str]) -> None:
-    torch.set_num_threads(1)
     rng = random.Random(20211)
     arguments = ["--methods", *methods, "--spaces", "nas-bench-201", "--tier", "smoke", "--jobs", "1"]
 

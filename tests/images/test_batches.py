@@ -175,7 +175,6 @@ def test_probes_that_do_not_fit_are_refused(n):
 @pytest.mark.benchmark(group="augmentation of 64 images")
 @pytest.mark.parametrize(("side", "padding", "cutout"), [(16, 2, 0), (32, 4, 0), (32, 4, 16)])
 def test_batched_augmentation_against_the_loop(benchmark, side, padding, cutout):
-    torch.set_num_threads(1)
     augmentation = Augmentation(padding, flip=True, cutout=cutout)
     images = noise(64, side)
     draws = draw(64, (side, side), augmentation, seeded(0))

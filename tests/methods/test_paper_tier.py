@@ -44,8 +44,8 @@ def two_steps(tier: str, method: str, space: str) -> None:
 @pytest.mark.parametrize("tier", ["cpu", "paper"])
 def test_two_steps(tier: str, method: str, space: str) -> None:
     code = (
-        f"import sys, resource, torch; sys.path[:0] = {[p for p in sys.path if p]!r}\n"
-        "from tests.methods.test_paper_tier import two_steps; torch.set_num_threads(1)\n"
+        f"import sys, resource; sys.path[:0] = {[p for p in sys.path if p]!r}\n"
+        "from tests.methods.test_paper_tier import two_steps\n"
         f"two_steps({tier!r}, {method!r}, {space!r})\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

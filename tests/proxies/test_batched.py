@@ -77,7 +77,6 @@ def test_log_is_optional_and_nothing_gives_nothing():
 @pytest.mark.benchmark(group="synflow of 100 architectures, C=16, N=5, 32x32, one thread")
 @pytest.mark.parametrize("way", ["one by one", "batched"])
 def test_speed(benchmark, way, request):
-    torch.set_num_threads(1)
     architectures = sampled(100)
     if way == "batched":
         benchmark.pedantic(lambda: synflow_of_many(architectures, seed=0, log=False), rounds=3, warmup_rounds=1)
@@ -94,7 +93,6 @@ def test_speed(benchmark, way, request):
 @pytest.mark.parametrize("way", ["one by one", "grouped", "stacked"])
 def test_what_batching_snip_would_gain(benchmark, way, request):
     """The kernel of a pass with images: networks side by side in groups, or as more images through shared weights."""
-    torch.set_num_threads(1)
     networks, channels, size = 4, 16, 32
     calls, width, batch = {"one by one": (networks, 1, 64), "grouped": (1, networks, 64), "stacked": (1, 1, 256)}[way]
     images = torch.randn(batch, width * channels, size, size, requires_grad=True)

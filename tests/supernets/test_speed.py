@@ -84,11 +84,6 @@ def networks(space: str, channels: int, cells: int) -> tuple[nn.Module, nn.Modul
     return supernets.build(spaces.get(space), **kinds), textbook.build(spaces.get(space), **kinds, track=False)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.mark.benchmark(group="one first-order step, fused against textbook")
 @pytest.mark.parametrize("name", SIZES)
 def test_fused_against_textbook(benchmark, name: str) -> None:
@@ -166,7 +161,6 @@ PEAK = """
 import sys, threading, time, psutil, torch
 sys.path[:0] = {path!r}
 from tests.supernets.test_speed import *
-torch.set_num_threads(1)
 step = {step}
 step()  # compiles, and allocates what later steps use again
 used, done, seen = psutil.Process().memory_info, False, []
