@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchmarks.errors import UserError
 from benchmarks.seeds import Seeds
 from benchmarks.spaces.space import Architecture, SearchSpace
 
@@ -118,12 +119,19 @@ class Compute:
         precision: ``float32``, or ``bfloat16`` for forward and backward passes under autocast.
         compile: whether torch compiles the supernet. The first step takes minutes; for long runs on a GPU.
         together: whether the seeds of a method train in one batched supernet. How many did is a fact of the record.
+
+    Raises:
+        UserError: ``compile`` with ``together``, whose supernet is built anew at every epoch.
     """
 
     device: str = "cpu"
     precision: str = "float32"
     compile: bool = False
     together: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compile and self.together:
+            raise UserError("--compile and --together exclude each other: the batched supernet is not compiled, give one")
 
 
 ON_CPU = Compute()

@@ -14,6 +14,7 @@ Deviations:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -33,6 +34,14 @@ class DARTSConfig(SearchConfig):
     beta1: float = 0.5
     arch_weight_decay: float = 1e-3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.adam()
+
+    def adam(self, **tier: Any) -> AdamConfig:
+        """Adam's settings, given the tier's. Raises ``UserError`` for those out of range."""
+        return AdamConfig(beta1=self.beta1, weight_decay=self.arch_weight_decay, **tier)
+
 
 class DARTS(DifferentiableSearch):
     """First or second order by ``config.order``."""
@@ -42,7 +51,5 @@ class DARTS(DifferentiableSearch):
 
     def build_optimizer(self, start: Tensor) -> ArchitectureOptimizer:
         """Adam."""
-        budget, config = self.problem.budget, self.config
-        return AdamConfig(
-            lr=budget.arch_lr, beta1=config.beta1, beta2=budget.arch_beta2, weight_decay=config.arch_weight_decay
-        ).build(start)
+        budget = self.problem.budget
+        return self.config.adam(lr=budget.arch_lr, beta2=budget.arch_beta2).build(start)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.errors import check_choices, check_counts
 from benchmarks.images import Augmentation, epoch_batches
 from benchmarks.spaces import Architecture
 from benchmarks.spec import Diverged, Method, SearchProblem, Trace
@@ -65,6 +66,10 @@ class SearchConfig:
     unrolled_at: Literal["sample", "mean"] = "sample"
     hessian_vector: Literal["finite-difference", "exact"] = "finite-difference"
     track_running_stats: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_counts(samples=self.samples)
 
 
 class DifferentiableSearch(Method):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.errors import UserError
-from benchmarks.spec import SearchProblem
 from methods.balenas_tf import BaLeNASTF
 from methods.selection import SelectionConfig
 
@@ -36,6 +35,11 @@ class FixedNoiseConfig(SelectionConfig):
 
     sigma: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.sigma < float("inf"):
+            raise UserError(f"sigma {self.sigma} is no standard deviation: choose 0 or more")
+
 
 class FixedNoise(BaLeNASTF):
     """Around DARTS's architecture parameters, every one with ``config.sigma``."""
@@ -43,11 +47,6 @@ class FixedNoise(BaLeNASTF):
     Config = FixedNoiseConfig
     config: FixedNoiseConfig
     upstream = "darts-1st"
-
-    def __init__(self, problem: SearchProblem, config: FixedNoiseConfig) -> None:
-        if not 0 <= config.sigma < float("inf"):
-            raise UserError(f"sigma {config.sigma} is no standard deviation: choose 0 or more")
-        super().__init__(problem, config)
 
     def spread(self, sigma: torch.Tensor) -> torch.Tensor:
         """The configured noise; DARTS's own is zero."""

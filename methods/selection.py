@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from torch.nn import functional
 
+from benchmarks.errors import check_counts, one_of
 from benchmarks.images import probe
 from benchmarks.spaces import Architecture, NASBench1Shot1, NASBench201
 from benchmarks.spec import SearchProblem, Trace
-from methods.proxies import initialise, proxy
+from methods.proxies import PROXIES, initialise, proxy
 from methods.proxies.batched import synflow_of_many
 
 BATCHED = ("synflow", "log-synflow")
@@ -35,6 +36,11 @@ class SelectionConfig:
     draws: int = 100
     batch_size: int = 64
 
+    def __post_init__(self) -> None:
+        if self.proxy not in (*PROXIES, "none"):
+            raise one_of("proxy", self.proxy, [*PROXIES, "none"])
+        check_counts(draws=self.draws, batch_size=self.batch_size)
+
 
 @dataclass
 class Scorer:
@@ -51,10 +57,6 @@ class Scorer:
     config: SelectionConfig
     known: dict[Hashable, float] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.config.proxy != "none":
-            proxy(self.config.proxy)
 
     def best(self, draws: Sequence[Architecture]) -> Architecture:
         """The draw with the best score."""

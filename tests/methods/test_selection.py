@@ -104,6 +104,19 @@ def test_hyper_parameters_in_a_name():
         ("fixed-noise-tf-1st@sigma=x", "sigma=x is no number"),
         ("darts-1st@track_running_stats=3", "neither true nor false"),
         ("random@draws=3", "it has none"),
+        ("zero-cost@draws=0", "draws is a count, got 0: choose 1 or more"),
+        ("zero-cost@batch_size=-1", "batch_size is a count, got -1"),
+        ("zero-cost@proxy=synflw", "unknown proxy 'synflw': choose from synflow"),
+        ("fixed-noise-tf-1st@sigma=-0.1", "no standard deviation: choose 0 or more"),
+        ("darts-1st@update_order=weights_first", "choose from architecture-first, weights-first"),
+        ("balenas-1st@weights_at=samples", "unknown weights_at 'samples': choose from mean, sample"),
+        ("darts-1st@order=3", "unknown order '3': choose from 1, 2"),
+        ("balenas-1st@samples=0", "samples is a count, got 0"),
+        ("darts-1st@beta1=1", "beta1 must lie in [0, 1)"),
+        ("darts-2nd@arch_weight_decay=-1", "weight_decay must be finite and >= 0"),
+        ("balenas-1st@optimizer=adma", "unknown posterior optimizer 'adma': choose from vadam"),
+        ("balenas-1st@optimizer=ivon,prec_init=0", "prec_init must be positive"),
+        ("balenas-2nd@prec_init=0.5", "prec_init 0.5 is below prior_precision 1.0"),
     ],
 )
 def test_mistakes_in_a_name_are_one_line(name, said):
@@ -129,9 +142,7 @@ def test_what_is_not_finite_ranks_last_and_is_recorded(monkeypatch):
     assert scorer.trace(draws)["scores_not_finite"] == 3
 
 
-def test_an_unknown_proxy_is_one_line():
-    with pytest.raises(UserError, match=r"unknown proxy 'synflw': choose from synflow"):
-        build("zero-cost", proxy="synflw")
+def test_a_missing_upstream_is_one_line():
     with pytest.raises(UserError, match="needs the finished run of balenas-1st"):
         build("even-noise-tf-1st")
 

@@ -93,6 +93,8 @@ def test_one_divergence_leaves_the_others_alone() -> None:
 
 
 def test_what_cannot_be_trained_together() -> None:
+    with pytest.raises(UserError, match="--compile and --together exclude each other"):
+        Compute(compile=True, together=True)
     one = search("darts-1st", "nas-bench-201", 0)
     with pytest.raises(UserError, match="nothing but their seeds"):
         train_epoch([one, search("darts-2nd", "nas-bench-201", 1)], 1)
