@@ -131,7 +131,7 @@ class Compute:
 
     def __post_init__(self) -> None:
         if self.compile and self.together:
-            raise UserError("--compile and --together exclude each other: the batched supernet is not compiled, give one")
+            raise UserError("--compile and --together exclude each other: give one, batched supernets are not compiled")
 
 
 ON_CPU = Compute()

@@ -130,6 +130,7 @@ QUOTED = {
             "nor_conv_3x3 in the cell": "0 of 6",
         },
         ("BaLeNAS (1st)", 1): {"mean sigma": "0.64"},
+        ("BaLeNAS (1st)", 3): {"skip_connect: posterior minus mean": "-2.1 (0.6)"},
         ("BaLeNAS (1st)", 5): {"mean sigma": "0.34", "skip_connect: posterior minus mean": "+1.9 (0.3)"},
         ("BaLeNAS (1st)", 15): {"skip_connect: posterior minus mean": "+3.9 (0.5)"},
         ("BaLeNAS (1st)", 30): {
@@ -144,6 +145,8 @@ QUOTED = {
         ("BaLeNAS (1st), weights at draws", 30): {
             "skip_connect: over sigma 1": "+5.3",
             "skip_connect in the cell": "5 of 6",
+            "skip_connect: posterior minus mean": "-0.7 (0.3)",
+            "nor_conv_3x3: posterior minus mean": "+1.3 (0.3)",
         },
     },
     "mechanism-noise": {

@@ -430,7 +430,7 @@ def test_the_committed_study_is_fresh(made: make_study.Made, tmp_path: Path) -> 
 def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made) -> None:
     """Every verdict's numbers are in the text, and every number of the text is in the tables or follows from print."""
     folder = ROOT / make_study.FOLDER
-    prose = (folder / "README.md").read_text(encoding="utf-8").partition("**No reading")[2].partition("**IVON is")[0]
+    prose = (folder / "README.md").read_text(encoding="utf-8").partition("**None of")[2].partition("python -m")[0]
     flat = " ".join(prose.split())
     for row in means(tables.verdicts(committed, STUDIES["confirmation"])):
         assert isinstance(row[4], MeanSd) and re.search(
