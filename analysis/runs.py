@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis import published
-from benchmarks import store
+from benchmarks import store, tiers
 from benchmarks.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,13 +215,15 @@ def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add ``label``: the method, and in brackets what differs between its runs in one setting."""
+    """Add ``label``: the method, and in brackets what differs between its runs in one setting or from the tier."""
     frame = frame.copy()
     frame["label"] = frame["method"].astype(str)
     parts, named = ("config.", "budget.", "compute."), ("budget.tier", "budget.data")
     knobs = [name for name in frame.columns if name.startswith(parts) and name not in named]
-    for _, group in frame.groupby(["space", "tier", "data", "images", "method"], sort=False):
-        differing = [knob for knob in knobs if group[knob].map(_short).nunique() > 1]
+    for (space, tier, data, *_), group in frame.groupby([*_SETTING, "method"], sort=False):
+        usual = _numbers(str(tier), str(space), str(data))
+        found = {knob: set(group[knob].map(_short)) | ({usual[knob]} if knob in usual else set()) for knob in knobs}
+        differing = [knob for knob in knobs if len(found[knob]) > 1]
         if differing:
             settings = group[differing].apply(
                 lambda row: ", ".join(f"{knob.split('.', 1)[1]}={_short(row[knob])}" for knob in row.index), axis=1
@@ -236,6 +239,21 @@ def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
             "in what they start from: name results folders that hold one of them"
         )
     return frame
+
+
+def changes_of_tier(run: Mapping[Any, Any]) -> dict[str, str]:
+    """Numbers of a run's budget that are not those of its tier; none for a tier that is not here."""
+    usual = _numbers(run["tier"], run["space"], run["data"])
+    return {knob.partition(".")[2]: _short(run[knob]) for knob, value in usual.items() if _short(run[knob]) != value}
+
+
+def _numbers(tier: str, space: str, data: str) -> dict[str, str]:
+    """A tier's numbers by column, as labels print them; none for a tier that is not here."""
+    try:
+        budget = tiers.budget(tier, space, data=data)
+    except UserError:
+        return {}
+    return {f"budget.{name}": _short(value) for name, value in asdict(budget).items()}
 
 
 def _short(value: object) -> str:

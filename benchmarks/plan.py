@@ -77,12 +77,17 @@ def make(
     data: str | None = None,
     data_dir: Path | None = None,
     compute: Compute = ON_CPU,
+    changes: Sequence[str] = (),
 ) -> Plan:
     """Every method on every space at every seed; what a method builds on is added in front of it.
 
-    Seeds vary slowest, so that a plan cut short has all methods at the first seeds.
+    Seeds vary slowest, so that a plan cut short has all methods at the first seeds. ``changes`` replace numbers of the
+    tier (``tiers.changed``).
     """
-    groups = [Group(tuple(methods), space, tiers.budget(tier, space, data=data)) for space in space_names]
+    groups = [
+        Group(tuple(methods), space, tiers.changed(tiers.budget(tier, space, data=data), changes))
+        for space in space_names
+    ]
     return _planned(groups, seed_list, data_dir, compute)
 
 

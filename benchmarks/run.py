@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seeds", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
     p.add_argument("--tier", metavar="T", help=f"{', '.join(TIERS)}; default quick")
     p.add_argument("--data", metavar="D", help="digits or cifar10, to replace the tier's images")
+    p.add_argument("--budget", nargs="+", metavar="B", help="numbers of the tier to replace: arch_lr=1e-5 epochs=60")
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="folder that holds cifar-10-batches-py")
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
     p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
@@ -131,8 +132,9 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
     if options.study:
         if options.study not in STUDIES:
             raise one_of("study", options.study, STUDIES)
-        if any((options.all, options.methods, options.spaces, options.seeds, options.tier, options.data)):
-            raise UserError("--study has methods, spaces, seeds, tier and images of its own: give no others")
+        own = ("all", "methods", "spaces", "seeds", "tier", "data", "budget")
+        if any(getattr(options, name) for name in own):
+            raise UserError(f"--study has a plan of its own: give none of --{', --'.join(own)}")
         return plan.of_study(STUDIES[options.study], data_dir=options.data_dir, compute=compute)
     return plan.make(
         methods=options.methods or list(METHODS),
@@ -142,6 +144,7 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
         data=options.data,
         data_dir=options.data_dir,
         compute=compute,
+        changes=options.budget or (),
     )
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+
+from benchmarks import assignments
 from benchmarks.errors import UserError, one_of
 from benchmarks.spec import Budget
 
@@ -73,3 +78,31 @@ def budget(tier: str, space: str, *, data: str | None = None) -> Budget:
             )
         numbers = numbers | images[data]
     return Budget(tier=tier, **numbers)  # type: ignore[arg-type]
+
+
+OFF = ("padding", "weight_lr_min", "momentum", "weight_decay", "arch_beta2", "hessian_every", "resamplings")
+"""Numbers of a budget that may be 0."""
+
+
+def changed(budget: Budget, words: Iterable[str]) -> Budget:
+    """A budget with numbers of its tier replaced, for all methods alike.
+
+    Args:
+        budget: the tier's.
+        words: such as ``arch_lr=1e-5``.
+
+    Raises:
+        UserError: a word that is no assignment, an unknown name, or a number out of range.
+    """
+    may = {name: value for name, value in asdict(budget).items() if name not in ("tier", "data")}
+    numbers = assignments.parse(words, may, what="number of a tier", example="--budget arch_lr=1e-5 epochs=60")
+    for name, value in numbers.items():
+        assert isinstance(value, int | float)
+        if not (0 < value < math.inf or (value == 0 and name in OFF) or isinstance(value, bool)):
+            raise UserError(f"{name}={value} is out of range: choose a number above 0{' or 0' * (name in OFF)}")
+        if name in ("momentum", "arch_beta2") and value >= 1:
+            raise UserError(f"{name}={value} is no decay: choose a number below 1")
+    found = replace(budget, **numbers)  # type: ignore[arg-type]
+    if min(found.train_images, found.valid_images) < found.batch_size:
+        raise UserError(f"batch_size={found.batch_size} is larger than a split of images: choose a smaller one")
+    return found

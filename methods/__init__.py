@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks import assignments
 from benchmarks.errors import UserError, one_of
 from benchmarks.spec import Method
 
@@ -65,35 +66,9 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise UserError(f"{name!r} is not a subclass of benchmarks.spec.Method: derive it from that class")
     defaults = {f.name: entry.settings.get(f.name, f.default) for f in dataclasses.fields(method.Config)}
-    chosen = {**_inline(inline), **(settings or {})}
-    if unknown := set(chosen) - set(defaults):
+    words = inline.split(",") if inline else []
+    example = "zero-cost@proxy=naswot,draws=500"
+    chosen = assignments.parse(words, defaults, what=f"hyper-parameter of {base}", example=example)
+    if unknown := set(settings or {}) - set(defaults):
         raise one_of(f"hyper-parameter of {base}", ", ".join(sorted(unknown)), sorted(defaults) or ["(it has none)"])
-    typed = {
-        key: _typed(key, value, defaults[key]) if isinstance(value, str) else value for key, value in chosen.items()
-    }
-    return method, method.Config(**{**entry.settings, **typed})
-
-
-def _inline(text: str) -> dict[str, str]:
-    """``proxy=naswot,draws=500`` as a mapping."""
-    pairs = [part.partition("=") for part in text.split(",")] if text else []
-    if wrong := [key for key, equals, value in pairs if not (key and equals and value)]:
-        raise UserError(
-            f"hyper-parameter {wrong[0]!r} has no value: write for example zero-cost@proxy=naswot,draws=500"
-        )
-    return {key: value for key, _, value in pairs}
-
-
-def _typed(key: str, text: str, default: object) -> object:
-    """Text as a value of the default's type."""
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise UserError(f"{key}={text} is neither true nor false")
-        return text.lower() == "true"
-    if isinstance(default, int | float):
-        try:
-            return type(default)(text)
-        except ValueError:
-            kind = "whole number" if isinstance(default, int) else "number"
-            raise UserError(f"{key}={text} is no {kind}: write for example {key}={default}") from None
-    return text
+    return method, method.Config(**{**entry.settings, **chosen, **(settings or {})})

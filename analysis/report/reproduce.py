@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from analysis import regression
-from analysis.runs import Runs, Setting
+from analysis.runs import Runs, Setting, changes_of_tier
 from benchmarks import tiers
 from benchmarks.errors import UserError
 from benchmarks.plan import lineage
 from benchmarks.spec import ON_CPU, Compute
 from benchmarks.studies import STUDIES, Study
 
+Held = list[tuple[Setting, Mapping[Any, Any]]]
+
 
 def commands(runs: Runs) -> list[str]:
-    """One for methods with equal seeds at a tier, one for each study of further runs, then how many are left."""
+    """One for methods with equal seeds at a tier, one for each study of further runs, then those of changed tiers."""
     computes = _computes(runs)
+    held: Held = [
+        (setting, run)
+        for setting in runs.settings
+        for label in runs.labels(setting)
+        for run in runs.of(setting, label).to_dict("records")
+    ]
+    lines, held = _by_method(runs, computes, held, lambda _: ())
+    if held:
+        left = {run["spec_hash"]: _tables(run, setting.space) for setting, run in held}
+        lines += _of_studies(runs, computes, left)  # takes out of it what they plan
+        further, held = _by_method(runs, computes, [one for one in held if one[1]["spec_hash"] in left], _changes)
+        lines += further
+    if held:
+        lines.append(f"# left: {len(held)} that no tier or study with today's methods plans; their files hold how")
+    return lines
+
+
+def _by_method(
+    runs: Runs, computes: Sequence[Compute], held: Held, changes: Callable[[Mapping[Any, Any]], Sequence[str]]
+) -> tuple[list[str], Held]:
+    """Commands for runs at their tiers with some numbers replaced, and the runs that these do not plan."""
     seeds: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)  # by the words around them, and the method
-    left: dict[str, str] = {}  # runs that no tier plans, with their tables
-    for setting in runs.settings:
-        for label in runs.labels(setting):
-            for run in runs.of(setting, label).to_dict("records"):
-                tables = _tables(run, setting.space)
-                compute = next((c for c in computes if _hash_at_tier(setting, run, c) == run["spec_hash"]), None)
-                if compute is None:
-                    left[run["spec_hash"]] = tables
-                else:
-                    around = _where(setting), _options(compute) + tables + _remark(setting, runs.settings)
-                    seeds[*around, run["method"]].append(int(run["seed"]))
+    left: Held = []
+    for setting, run in held:
+        words = changes(run)
+        compute = next((c for c in computes if _hash_at_tier(setting, run, c, words) == run["spec_hash"]), None)
+        if compute is None:
+            left.append((setting, run))
+            continue
+        replaced = f" --budget {' '.join(words)}" if words else ""
+        options = replaced + _options(compute) + _tables(run, setting.space) + _remark(setting, runs.settings)
+        seeds[_where(setting), options, run["method"]].append(int(run["seed"]))
     methods: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (where, options, method), numbers in seeds.items():
         methods[where, options, _seeds(sorted(numbers))].append(method)
@@ -39,11 +61,7 @@ def commands(runs: Runs) -> list[str]:
         f"python -m benchmarks.run --methods {' '.join(names)} {where.format(numbers)}{options}"
         for (where, options, numbers), names in methods.items()
     ]
-    if left:
-        lines += _of_studies(runs, computes, left)  # takes out of it what they plan
-    if left:
-        lines.append(f"# left: {len(left)} that no tier or study with today's methods plans; their files hold how")
-    return lines
+    return lines, left
 
 
 def _of_studies(runs: Runs, computes: Sequence[Compute], left: dict[str, str]) -> list[str]:
@@ -68,10 +86,15 @@ def _hashes(study: Study, compute: Compute, images: str) -> set[str]:
     }
 
 
-def _hash_at_tier(setting: Setting, run: Mapping[Any, Any], compute: Compute) -> str | None:
+def _changes(run: Mapping[Any, Any]) -> list[str]:
+    """The numbers of a run that are not its tier's, as the command line takes them."""
+    return [f"{name}={value}" for name, value in changes_of_tier(run).items()]
+
+
+def _hash_at_tier(setting: Setting, run: Mapping[Any, Any], compute: Compute, words: Sequence[str]) -> str | None:
     """Of the run that the command line would plan; None where tier or method are not here."""
     try:
-        budget = tiers.budget(setting.tier, setting.space, data=setting.data)
+        budget = tiers.changed(tiers.budget(setting.tier, setting.space, data=setting.data), words)
         jobs = lineage(run["method"], setting.space, int(run["seed"]), budget, setting.images, compute)
     except UserError:
         return None

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import published, regression, statistics
 from analysis.published import Check, Row
 from analysis.rendering import Cell, MeanSd, Table, span
-from analysis.runs import METHODS, Runs, Setting, display, method_of
+from analysis.runs import METHODS, Runs, Setting, changes_of_tier, display, method_of
 from benchmarks.ground_truth import random_search
 
 ORACLE_DRAWS = (10, 100)
@@ -141,8 +141,11 @@ def _our_row(runs: Runs, setting: Setting, label: str, measures: Sequence[str]) 
 
 def _verdict(setting: Setting, label: str, row: Row, frame: pd.DataFrame) -> str:
     # A uniform draw is the same at every tier; every other method is only at the paper's setting where the tier is.
-    if not setting.is_papers and label != "random":
-        return f"not compared: {'digits' if setting.is_digits else f'{setting.tier} tier'}, not the paper's setting"
+    if method_of(label) != "random":
+        changed = ", ".join(f"{name}={value}" for name, value in changes_of_tier(frame.iloc[0].to_dict()).items())
+        if changed or not setting.is_papers:
+            why = "digits" if setting.is_digits else f"{setting.tier} tier"
+            return f"not compared: {why}{f' with {changed}' * bool(changed)}, not the paper's setting"
     if len(frame) < statistics.MINIMUM_PAIRS:
         return f"undecided: n = {len(frame)}"
     tests = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from analysis import make_tables, rendering, runs, tables
 from analysis.rendering import MeanSd, Table
+from benchmarks import tiers
 from benchmarks.spec import Status
 from benchmarks.store import Store
 from tests.analysis.conftest import record
@@ -87,6 +89,19 @@ def test_tiers_and_variants_are_not_mixed(make_store, tmp_path: Path):
         "darts-1st [order=unset]",
     ]
     assert len(loaded.of(loaded.settings[0], "darts-1st [order=unset]")) == 2
+
+
+def test_a_number_that_is_not_the_tiers_is_in_the_label(make_store):
+    store = Store(make_store(methods=("random",)))
+    made = record("darts-1st", "nas-bench-201", 0)
+    faster = replace(made.spec, budget=tiers.changed(made.spec.budget, ["arch_lr=0.5", "flip=true"]))
+    store.append(replace(made, spec=faster))
+    loaded = runs.load([store.folder])
+    assert loaded.labels(loaded.settings[0]) == ["random", "darts-1st [flip=True, arch_lr=0.5]"]
+    table = accuracy(loaded, "nas-bench-201")
+    assert {row[1] for row in rows_of(table, "DARTS (1st)")} == {"published"}
+    place = table.rows.index(*rows_of(table, "DARTS (1st) [flip=True, arch_lr=0.5]"))
+    assert "digits with flip=True, arch_lr=0.5, not the paper's setting" in str(table.rows[place + 1][-1])
 
 
 def test_failed_runs_are_counted_not_averaged(make_store):

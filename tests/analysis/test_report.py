@@ -125,16 +125,23 @@ def test_runs_of_a_study_are_reproduced_by_the_study(tmp_path: Path):
     assert first == "darts-1st" and commands_of(tmp_path, *specs) == [line]
 
 
+def test_changed_numbers_of_a_tier_are_in_the_command(tmp_path: Path):
+    changed = {"epochs": 7, "arch_lr": 1e-5}
+    assert commands_of(tmp_path, planned("darts-1st", 0), planned("darts-1st", 0, **changed)) == [
+        f"{RUN} --methods darts-1st {USUAL.format(1)}",
+        f"{RUN} --methods darts-1st {USUAL.format(1)} --budget epochs=7 arch_lr=1e-05",
+    ]
+
+
 @pytest.mark.parametrize(
     "spec",
     [
-        planned("darts-1st", 0, epochs=7),
         replace(planned("darts-1st", 0), config={"order": 1}),
         replace(planned("darts-1st", 0), numerics=0),
         replace(planned("darts-1st", 0), budget=replace(planned("darts-1st", 0).budget, tier="mine")),
         replace(planned("darts-1st", 0), method="mine:Own"),
     ],
-    ids=("budget", "defaults", "numerics", "tier", "method"),
+    ids=("defaults", "numerics", "tier", "method"),
 )  # fmt: skip
 def test_what_no_command_plans_is_counted(spec: RunSpec, tmp_path: Path):
     (line,) = commands_of(tmp_path, spec)

@@ -67,6 +67,16 @@ def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [job.spec.seed for job in made.jobs] == sorted(job.spec.seed for job in made.jobs)
 
 
+def test_a_row_of_a_study_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan.images, "load", lambda *_: SimpleNamespace(sha256="0" * 64))
+    row = next(row for row in STUDIES["reading"].rows if row.question == "VON: the exact rule")
+    alone = plan.make(
+        methods=row.methods, space_names=["nas-bench-201"], seed_list=[0], tier="cpu", changes=["arch_lr=1e-5"]
+    )
+    (job,) = alone.jobs
+    assert job.spec.hash in {planned.spec.hash for planned in plan.of_study(STUDIES["reading"]).jobs}
+
+
 def test_a_way_of_computing_is_another_run() -> None:
     jobs = {
         compute: plan.make(
@@ -91,9 +101,19 @@ def test_specs_from_before_there_was_a_choice_keep_their_hash() -> None:
     ("arguments", "mistake"),
     [
         (["--study", "none"], "unknown study 'none'"),
-        (["--study", "reading", "--methods", "random"], "give no others"),
-        (["--study", "reading", "--seeds", "100,101"], "give no others"),
-        (["--study", "reading", "--tier", "paper"], "give no others"),
+        (["--study", "reading", "--methods", "random"], "give none of --all, --methods"),
+        (["--study", "reading", "--seeds", "100,101"], "give none of --all, --methods"),
+        (["--study", "reading", "--tier", "paper"], "give none of --all, --methods"),
+        (["--study", "reading", "--budget", "epochs=3"], "give none of --all, --methods"),
+        (["--all", "--budget", "arch_lr"], "number of a tier 'arch_lr' has no value"),
+        (["--all", "--budget", "arch_rate=1"], "unknown number of a tier 'arch_rate': choose from arch_beta2, arch_lr"),
+        (["--all", "--budget", "tier=cpu"], "unknown number of a tier 'tier'"),
+        (["--all", "--budget", "epochs=2.5"], "epochs=2.5 is no whole number"),
+        (["--all", "--budget", "arch_lr=nan"], "arch_lr=nan is out of range: choose a number above 0"),
+        (["--all", "--budget", "padding=-1"], "choose a number above 0 or 0"),
+        (["--all", "--budget", "arch_beta2=1"], "arch_beta2=1.0 is no decay"),
+        (["--all", "--budget", "batch_size=800"], "larger than a split of images"),
+        (["--all", "--budget", "flip=maybe"], "flip=maybe is neither true nor false"),
         (["--all", "--device", "tpu"], "unknown device 'tpu': choose from cpu, cuda"),
         (["--all", "--precision", "half"], "choose from float32, bfloat16"),
     ],
