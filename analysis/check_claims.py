@@ -1,4 +1,4 @@
-"""``python -m analysis.check_claims``: every claim of the paper with what became of it, and its contradictions."""
+"""``python -m analysis.check_claims``: every claim of the paper, and of readings of it, with what became of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
     """The claims as a table."""
     rows = [
         (
-            claim.statement + (" [analogue]" if claim.analogue else ""),
+            claim.marked,
             claim.where,
             finding.qualified,
             finding.n,
@@ -30,7 +30,7 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
     ]
     return Table(
         name="claims",
-        title="Claims of the paper",
+        title="Claims of the paper, and of readings of it",
         columns=("claim", "where", "verdict", "n", "effect", "95 % interval", "evidence"),
         rows=tuple(rows),
         caption=f"{len(rows)} claims: {claims.summary(judged)}. "
@@ -39,6 +39,7 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
         notes=(
             "A verdict reached at a reduced tier names the tier: it holds there and need not at the paper's setting.",
             "'analogue' marks a quantity of the paper's DARTS-space figures measured on another space.",
+            "'reading' marks a method that the paper may mean.",
         ),
     )
 
@@ -62,7 +63,7 @@ def write(runs: Runs, output: Output) -> None:
         details = [f"n = {finding.n}" if finding.n is not None else "", finding.effect]
         if finding.interval:
             details.append(f"95 % [{finding.interval.low:.3g}, {finding.interval.high:.3g}]")
-        print(f"{finding.qualified}: {claim.statement}")
+        print(f"{finding.qualified}: {claim.marked}")
         print(f"    {'; '.join(filter(None, [*details, finding.evidence]))}")
     print()
     for point in points:
@@ -75,7 +76,7 @@ def write(runs: Runs, output: Output) -> None:
             "id": claim.id,
             "statement": claim.statement,
             "where": claim.where,
-            "analogue": claim.analogue,
+            "kind": claim.kind,
             "verdict": str(finding.verdict),
             "setting": finding.setting,
             "n": finding.n,

@@ -23,6 +23,10 @@ from benchmarks.errors import UserError
 BLOCK = command.Block("headline", "make_readme")
 FIGURES = "results/reference/figures"
 SPACE = "nas-bench-201"
+VERDICTS = (
+    "Verdicts are those of exact signed-rank tests with Holm's correction; the intervals, Student's t, show sizes. A "
+    "reading is a method that the paper may mean, not one that it names."
+)
 
 
 def block(runs: Runs) -> str:
@@ -35,9 +39,9 @@ def block(runs: Runs) -> str:
             f", 95 % interval {finding.interval.low:.2f} to {finding.interval.high:.2f}" if finding.interval else ""
         )
         numbers = f" {finding.effect}{interval}, n = {finding.n}." if finding.effect else ""
-        lines.append(f"- **{finding.qualified}**: {claim.statement}.{numbers}")
+        lines.append(f"- **{finding.qualified}**: {claim.marked}.{numbers}")
     shown = "\n\n".join(f"![{p.title}]({FIGURES}/{p.name}.png)\n\n{p.title}. {p.caption}" for p in pictures(runs))
-    return f"{table}\n" + "\n".join(lines) + f"\n\n{shown}\n"
+    return f"{table}\n" + "\n".join(lines) + f"\n\n{VERDICTS}\n\n{shown}\n"
 
 
 def headline_table(runs: Runs, setting: Setting) -> Table:

@@ -198,9 +198,12 @@ def load(folders: Sequence[Path]) -> Runs:
         UserError: a missing or empty folder, a damaged file, or runs that no table could tell apart.
     """
     frame = store.frame(list(folders), final=False)
+    where = ", ".join(map(str, folders))
     if frame.empty:
-        where = ", ".join(map(str, folders))
         raise UserError(f"no results in {where}: run python -m benchmarks.run first, or name a folder with --results")
+    if not (frame["status"] == "done").any():
+        n, folder = frame["spec_hash"].nunique(), folders[0]
+        raise UserError(f"none of {n} runs in {where} is finished: python -m benchmarks.status {folder} says why")
     frame, superseded = _newest(frame)
     return Runs(_labelled(frame), tuple(folders), superseded)
 

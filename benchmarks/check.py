@@ -60,7 +60,10 @@ class Make:
         upstream = None
         if method_class.upstream is not None:
             upstream = run_through(Make(method_class.upstream, self.space)(seed))[-1]
-        return method_class(SearchProblem(spaces.get(self.space), split, budget, seeds, upstream), config)
+        method = method_class(SearchProblem(spaces.get(self.space), split, budget, seeds, upstream), config)
+        if not isinstance(method.epochs, int) or method.epochs < 0:
+            raise Broken(f"epochs is {method.epochs}: it must be a whole number, 0 or more")
+        return method
 
 
 def run_through(method: Method, first: int = 0) -> list[Trace]:
@@ -99,7 +102,7 @@ def picks_valid_architectures(make: Make) -> None:
 
 
 def is_deterministic(make: Make) -> None:
-    """Two runs at a seed are equal, and the seed matters to something."""
+    """Two runs at a seed are equal."""
     if repr(run_through(make(0))) != repr(run_through(make(0))):
         raise Broken("two runs at the same seed differ: draw only from problem.seeds")
 

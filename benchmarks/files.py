@@ -38,6 +38,16 @@ def save(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from None
 
 
+def prepare(folder: Path) -> None:
+    """Make a folder that will be written to, before time is spent. Raises ``CannotWrite``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "read-only")
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make a folder if need be and hold its lock, which the system frees when its holder dies.

@@ -39,7 +39,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs besides its spec; none of it changes a result.
+    """What a run needs besides its spec. None of it changes a search; ``tables`` change what is looked up for it.
 
     Attributes:
         store: where the record and the checkpoint go.
@@ -195,6 +195,8 @@ class Run:
         self.method, self.rows = self.checkpoint.restore(
             lambda: method_class(problem, method_class.Config(**self.spec.config))
         )
+        if not isinstance(self.method.epochs, int) or self.method.epochs < 0:
+            raise UserError(f"epochs of {self.spec.method} is {self.method.epochs}: choose a whole number, 0 or more")
         self.before = float(self.rows[-1]["seconds"] or 0) if self.rows else 0.0  # type: ignore[arg-type]
 
     @property

@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks import harness, plan
+from benchmarks import harness, plan, tiers
 from benchmarks.errors import UserError, exit_code
-from benchmarks.files import save
+from benchmarks.files import prepare, save
 from benchmarks.images import probe
-from benchmarks.observations import Row, encoded
+from benchmarks.observations import Row, encoded, read
 from benchmarks.spec import SearchProblem
 from benchmarks.store import Store
 from methods.curvature import NoiseEffect, curvature, noise_effect
@@ -173,9 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tier=options.tier,
             data_dir=options.data_dir,
         ).jobs
+        budget = jobs[0].spec.budget
+        _check_output(options.output, options.seed, asdict(budget))
         traces = joblib.Parallel(n_jobs=options.jobs)(joblib.delayed(replay)(job, options.data_dir) for job in jobs)
         rows = [row for trace, _ in traces for row in trace]
-        budget = jobs[0].spec.budget
         about = {
             "command": f"python -m benchmarks.mechanism --seed {options.seed} --tier {options.tier}",
             "seed": options.seed,
@@ -191,17 +192,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(work)
 
 
+def _check_output(path: Path, seed: int, budget: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where the file cannot be written, or would replace measurements of other searches."""
+    prepare(path.parent)
+    if path.exists():
+        _, about = read(path)
+        if (about["seed"], about["budget"]) != (seed, budget):
+            held = f"seed {about['seed']} at the {about['budget']['tier']} tier"
+            raise UserError(f"{path} has {held}: name another --output")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mechanism",
         description="Measure architecture gradients at the mean and over the posterior, along four searches.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tier", default="cpu")
+    parser.add_argument("--seed", type=int, default=0, help="of all four searches")
+    parser.add_argument("--tier", default="cpu", help=", ".join(tiers.TIERS))
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="searches at the same time")
-    parser.add_argument("--output", type=Path, default=Path("results/studies/reading/mechanism.parquet"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("results/studies/reading/mechanism.parquet"),
+        help="file, which is replaced only by measurements of the same searches",
+    )
     return parser
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import environment, images, spaces, tiers
+from benchmarks import environment, ground_truth, images, spaces, tiers
 from benchmarks.errors import UserError
 from benchmarks.spec import ON_CPU, Budget, Compute, RunRecord, RunSpec, Status
 from benchmarks.store import DamagedFile, Store
@@ -47,16 +47,16 @@ class Plan:
 
 def seeds(text: str) -> list[int]:
     """``4`` means seeds 0 to 3; ``3,5,8`` and ``3,`` name them. Raises ``UserError`` for anything else."""
-    mistake = UserError(f"seeds {text!r} are not numbers: give a count such as 4, or names such as 3,5,8")
+    mend = "give a count such as 4, or names such as 3,5,8"
     try:
         numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
-        raise mistake from None
-    if "," not in text:
-        numbers = list(range(numbers[0]))
-    if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
-        raise mistake
-    return numbers
+        raise UserError(f"seeds {text!r} are not numbers: {mend}") from None
+    if min(numbers) < 0 or text.strip() == "0":
+        raise UserError(f"seeds {text!r}: a count is at least 1 and a seed at least 0, {mend}")
+    if len(set(numbers)) != len(numbers):
+        raise UserError(f"seeds {text!r} name one twice: {mend}")
+    return numbers if "," in text else list(range(numbers[0]))
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ def make(
     """
     groups = [
         Group(tuple(methods), space, tiers.changed(tiers.budget(tier, space, data=data), changes))
-        for space in space_names
+        for space in dict.fromkeys(space_names)
     ]
+    _check_distinct(methods)
     return _planned(groups, seed_list, data_dir, compute)
 
 
@@ -119,6 +120,16 @@ def lineage(
     return (*before, Job(spec, upstream))
 
 
+def _check_distinct(methods: Sequence[str]) -> None:
+    """Raise ``UserError`` where two names stand for one search."""
+    known: dict[str, str] = {}
+    for method in methods:
+        kind, config = resolve(method)
+        other = known.setdefault(f"{kind.__module__}.{kind.__qualname__} {config!r}", method)
+        if other != method:
+            raise UserError(f"{other} and {method} are the same search: name it once")
+
+
 def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path | None, compute: Compute) -> Plan:
     digests: dict[str, str] = {}
     for group in groups:
@@ -138,13 +149,25 @@ def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path |
     return Plan(tuple(chains))
 
 
-def is_done(job: Job, store: Store) -> bool:
-    """Whether the store holds the finished run. A damaged file holds nothing: the run will be done again."""
+def done(job: Job, store: Store) -> RunRecord | None:
+    """The finished run, if the store holds it. A damaged file holds nothing: the run will be done again."""
     try:
         record = store.get(job.spec)
     except DamagedFile:
-        return False
-    return record is not None and record.status is Status.DONE
+        return None
+    return record if record is not None and record.status is Status.DONE else None
+
+
+def check_tables(the_plan: Plan, store: Store, tables: Path | None, *, redo: bool) -> None:
+    """Raise ``UserError`` where a space has no table, or a run that will not be done again was looked up in another."""
+    names = dict.fromkeys(job.spec.space for job in the_plan.jobs)
+    digests = {space: ground_truth.load(space, tables=tables).digest for space in names}
+    for job in [] if redo else the_plan.jobs:
+        record = done(job, store)
+        if record and record.facts.get("ground_truth_digest", digests[job.spec.space]) != digests[job.spec.space]:
+            raise UserError(
+                f"{store.folder} has {job.spec.label} with accuracies of other tables than these: name another --output"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ kept, and the same command goes on.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +29,7 @@ from benchmarks.spec import DEVICES, PRECISIONS, Compute, RunRecord, Status
 from benchmarks.studies import STUDIES
 from benchmarks.tiers import TIERS
 from benchmarks.workers import Cluster, Here, Processes, Workers
-from methods import METHODS
+from methods import METHODS, resolve
 
 CANNOT_WRITE, INTERRUPTED, TERMINATED = 74, 130, 143
 
@@ -38,17 +40,31 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.run",
         description="Search architectures, look up their ground truth, store one file a run.",
         epilog="Then: python -m analysis.make_tables --results DIR",
+        allow_abbrev=False,  # --seed 3 would be --seeds 3, which is seeds 0 to 2
     )
-    p.add_argument("--all", action="store_true", help="every method on every space")
     p.add_argument(
-        "--methods", nargs="+", metavar="M", help=f"{', '.join(METHODS)}, or package.module:Class of your own"
+        "--all", action="store_true", help="every method on every space, but for what --methods or --spaces name"
     )
-    p.add_argument("--spaces", nargs="+", metavar="S", help=", ".join(spaces.SPACES))
+    p.add_argument(
+        "--methods",
+        nargs="+",
+        action="extend",
+        metavar="M",
+        help=f"{', '.join(METHODS)}, or package.module:Class of your own; hyper-parameters (--list) follow an at sign: "
+        "zero-cost@proxy=naswot,draws=500",
+    )
+    p.add_argument("--spaces", nargs="+", action="extend", metavar="S", help=", ".join(spaces.SPACES))
     p.add_argument("--study", metavar="NAME", help=f"{', '.join(STUDIES)}: a plan of its own (benchmarks/studies.py)")
     p.add_argument("--seeds", metavar="N", help="a count (4: seeds 0 to 3) or names (3,5,8); default 4")
     p.add_argument("--tier", metavar="T", help=f"{', '.join(TIERS)}; default quick")
     p.add_argument("--data", metavar="D", help="digits or cifar10, to replace the tier's images")
-    p.add_argument("--budget", nargs="+", metavar="B", help="numbers of the tier to replace: arch_lr=1e-5 epochs=60")
+    p.add_argument(
+        "--budget",
+        nargs="+",
+        action="extend",
+        metavar="B",
+        help="numbers of the tier to replace: arch_lr=1e-5 epochs=60",
+    )
     p.add_argument("--data-dir", type=Path, metavar="DIR", help="folder that holds cifar-10-batches-py")
     p.add_argument("--tables", type=Path, metavar="DIR", help="ground truth imported from official files")
     p.add_argument("--jobs", type=int, metavar="N", help="worker processes; default: one a core, at most 2")
@@ -97,10 +113,16 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     jobs = options.jobs if options.jobs is not None else min(2, os.cpu_count() or 1)
     if options.dask_scheduler and options.jobs is not None:
         raise UserError("--jobs counts processes of this machine, --dask-scheduler uses all its workers: give one")
-    if jobs < 1 or options.checkpoint_every < 1 or (options.time_limit is not None and options.time_limit <= 0):
-        raise UserError("--jobs, --checkpoint-every and --time-limit must be positive")
+    if (
+        jobs < 1
+        or options.checkpoint_every < 1
+        or not (options.time_limit is None or 0 < options.time_limit < math.inf)
+    ):
+        raise UserError("--jobs, --checkpoint-every and --time-limit must be positive numbers")
     the_plan = _plan(options)
     results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
+    results.check()
+    plan.check_tables(the_plan, results, options.tables, redo=options.redo)
     if options.dry_run:
         _print_plan(the_plan, results, jobs, console, redo=options.redo)
         return 0
@@ -139,8 +161,8 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
     return plan.make(
         methods=options.methods or list(METHODS),
         space_names=options.spaces or list(spaces.SPACES),
-        seed_list=plan.seeds(options.seeds or "4"),
-        tier=options.tier or "quick",
+        seed_list=plan.seeds("4" if options.seeds is None else options.seeds),
+        tier="quick" if options.tier is None else options.tier,
         data=options.data,
         data_dir=options.data_dir,
         compute=compute,
@@ -149,14 +171,18 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
 
 
 def _print_lists(console: Console) -> None:
-    console.print("methods:", ", ".join(METHODS), highlight=False)
+    table = Table("method", "hyper-parameters with their defaults")
+    for name in METHODS:
+        _, config = resolve(name)
+        table.add_row(name, ", ".join(f"{key}={value}" for key, value in asdict(config).items()) or "-")
+    console.print(table)
     console.print("spaces: ", ", ".join(spaces.SPACES), highlight=False)
     console.print("tiers:  ", ", ".join(TIERS), highlight=False)
     console.print("studies:", ", ".join(STUDIES), highlight=False)
 
 
 def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console, *, redo: bool) -> None:
-    missing = the_plan.jobs if redo else [job for job in the_plan.jobs if not plan.is_done(job, results)]
+    missing = the_plan.jobs if redo else [job for job in the_plan.jobs if plan.done(job, results) is None]
     counts = Counter((job.spec.method, job.spec.space) for job in missing)
     table = Table("method", "space", "runs to do")
     for (method, space), n in counts.items():

@@ -226,7 +226,8 @@ class Method(ABC):
     """
 
     Config: ClassVar[type] = NoConfig
-    """Frozen dataclass of the method's hyper-parameters; defaults are the paper's."""
+    """Frozen dataclass of the method's hyper-parameters, each with a default: the paper's. What is out of range raises
+    ``UserError`` in its ``__post_init__``, so that it is refused before anything runs."""
     computes: ClassVar[bool] = False
     """Whether ``problem.compute`` is heeded. Else the method keeps to the CPU, and its spec says so."""
     upstream: ClassVar[str | None] = None

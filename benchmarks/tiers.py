@@ -1,4 +1,4 @@
-"""Every budget in one readable table. Why each number: design notes in the README, section 'Tiers'."""
+"""What tiers differ in, as a table to read. What they share are the defaults of ``benchmarks.spec.Budget``."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from benchmarks.errors import check_counts
 from benchmarks.images import probe
 from benchmarks.spaces import Architecture
 from benchmarks.spec import Method, Trace
@@ -21,6 +22,9 @@ from benchmarks.spec import Method, Trace
 @dataclass(frozen=True)
 class HalvingConfig:
     candidates: int = 8  # how many architectures enter
+
+    def __post_init__(self) -> None:
+        check_counts(candidates=self.candidates)
 
 
 class Halving(Method):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks import assignments
@@ -54,21 +56,40 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
         UserError: unknown name, a module that does not import, a class that is no method, an unknown hyper-parameter
             or a value that is none of its kind.
     """
-    base, _, inline = name.partition("@")
+    base, at, inline = name.partition("@")
     entry = METHODS.get(base) or (Entry(base) if ":" in base else None)
     if entry is None:
         raise one_of("method", base, [*METHODS, "package.module:Class"])
     module_name, _, class_name = entry.target.partition(":")
-    try:
-        method = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot load method {name!r} ({error}): is the module on PYTHONPATH?") from None
-    if not (isinstance(method, type) and issubclass(method, Method)):
-        raise UserError(f"{name!r} is not a subclass of benchmarks.spec.Method: derive it from that class")
+    method = _load(module_name, class_name)
     defaults = {f.name: entry.settings.get(f.name, f.default) for f in dataclasses.fields(method.Config)}
-    words = inline.split(",") if inline else []
+    words = inline.split(",") if at else []
     example = "zero-cost@proxy=naswot,draws=500"
     chosen = assignments.parse(words, defaults, what=f"hyper-parameter of {base}", example=example)
     if unknown := set(settings or {}) - set(defaults):
         raise one_of(f"hyper-parameter of {base}", ", ".join(sorted(unknown)), sorted(defaults) or ["(it has none)"])
     return method, method.Config(**{**entry.settings, **chosen, **(settings or {})})
+
+
+def _load(module_name: str, class_name: str) -> type[Method]:
+    """A method's class. Raises ``UserError`` with what is wrong with the module or the class, in one line."""
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise UserError(f"{module_name!r} is no module: write package.module:Class, its folder being on PYTHONPATH")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise UserError(f"no module {module_name}: is its folder on PYTHONPATH?") from None
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
+        raise UserError(f"{module_name} does not import, {type(error).__name__}: {error}{place}") from None
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        own = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method) and v is not Method]
+        what = "no subclass of benchmarks.spec.Method" if hasattr(module, class_name) else "not there"
+        raise UserError(f"{class_name!r} of {module_name} is {what}: choose from {', '.join(own) or '(it has none)'}")
+    config = found.Config
+    fields = dataclasses.fields(config) if isinstance(config, type) and dataclasses.is_dataclass(config) else None
+    if fields is None or any(f.default is f.default_factory is dataclasses.MISSING for f in fields):
+        raise UserError(f"{class_name}.Config must be a frozen dataclass in which every field has a default")
+    return found

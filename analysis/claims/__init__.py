@@ -6,18 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis import published
 from analysis.claims.checks import CHECKS
 from analysis.claims.finding import Finding, Pending, Verdict, corrected, decide
 from analysis.runs import Runs
-from benchmarks.errors import UserError, one_of
+from benchmarks.errors import UserError, check_choices, one_of
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper.
+    """A claim of the paper, or of this suite about a reading of it.
 
     Attributes:
         id: short name.
@@ -26,7 +26,8 @@ class Claim:
         check: name of the check that decides it.
         parameters: what the check needs.
         family: claims whose p-values are corrected together.
-        analogue: whether this is not the paper's own claim but the same quantity on another space.
+        kind: ``claim`` of the paper; ``analogue``, the same quantity on another space; or ``reading``, the same claim
+            of a method that the paper may mean.
     """
 
     id: str
@@ -35,7 +36,15 @@ class Claim:
     check: str
     parameters: Mapping[str, Any]
     family: str
-    analogue: bool
+    kind: Literal["claim", "analogue", "reading"] = "claim"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+    @property
+    def marked(self) -> str:
+        """The statement, marked where it is not the paper's own."""
+        return self.statement + (f" [{self.kind}]" if self.kind != "claim" else "")
 
 
 def load(folder: Path = published.FOLDER) -> list[Claim]:
@@ -49,8 +58,8 @@ def load(folder: Path = published.FOLDER) -> list[Claim]:
             raise UserError(f"claims.toml: a claim lacks {error}") from None
         if fixed["check"] not in CHECKS:
             raise one_of(f"check of claim {fixed['id']}", fixed["check"], CHECKS)
-        family, analogue = rest.pop("family", fixed["id"]), rest.pop("analogue", False)
-        claims.append(Claim(**fixed, parameters=rest, family=family, analogue=analogue))
+        family, kind = rest.pop("family", fixed["id"]), rest.pop("kind", "claim")
+        claims.append(Claim(**fixed, parameters=rest, family=family, kind=kind))
     return claims
 
 

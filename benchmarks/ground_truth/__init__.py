@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.errors import one_of
+from benchmarks.errors import UserError, one_of
 from benchmarks.ground_truth.measures import (
     AllSeeds,
     BestOfRuns,
@@ -49,7 +49,13 @@ def load(space: str, *, tables: Path | None) -> GroundTruth:
     """
     if space not in FILES:
         raise one_of("space", space, FILES)
-    stored = read((TABLES if tables is None else tables) / FILES[space])
+    path = (TABLES if tables is None else tables) / FILES[space]
+    if tables is not None and not path.is_file():
+        raise UserError(
+            f"{tables} has no {path.name}: import it there (python -m benchmarks.ground_truth import), or leave out "
+            f"{space}"
+        )
+    stored = read(path)
     if space == "nas-bench-201":
         return NASBench201Table(stored)
     return NASBench1Shot1Table(stored, int(space[-1]))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks import images, spaces
 from benchmarks.errors import UserError
+from benchmarks.files import prepare
 from benchmarks.proxies import chunks, scoring
 from benchmarks.proxies.request import Request
 from benchmarks.proxies.table import read
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = _request(options, sys.argv[1:] if arguments is None else arguments)
         request.check()
+        prepare(request.output)
         _score(request, chunks.missing(request), jobs=options.jobs, console=console)
         for path in chunks.assemble(request):
             table = read(path)

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import environment, spaces
+from benchmarks import environment, files, spaces
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
 from benchmarks.proxies.request import Request, population
 from benchmarks.proxies.table import NotFinite, ScoreTable, read, write
 
@@ -53,9 +52,7 @@ def save(request: Request, name: str, chunk: Chunk, scores: np.ndarray) -> None:
     """Keep the scores of a proxy on a chunk."""
     buffer = io.BytesIO()
     np.save(buffer, scores)
-    folder = _folder(request, name, chunk.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{chunk.start:07}.npy", buffer.getvalue())
+    files.save(_folder(request, name, chunk.seed) / f"{chunk.start:07}.npy", buffer.getvalue())
 
 
 def not_finite(request: Request, seed: int, start: int, scores: np.ndarray) -> list[NotFinite]:

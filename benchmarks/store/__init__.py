@@ -1,7 +1,7 @@
 """The results store: one Parquet file a run, written atomically, checked when read.
 
     <folder>/<tier>/<space>/<method>/seed-<n>-<hash>.parquet     a run
-    <folder>/checkpoints/  claims/  logs/  plans/  damaged/      while and beside running
+    <folder>/checkpoints/  claims/  commands/  logs/  plans/  damaged/    while and beside running
 
 A file holds a row an epoch; its footer holds the spec, the status, the run-level facts, the schema version and a
 checksum of the rows. Readers of older schema versions stay here, and a fixture in the tests proves them.
@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
-from benchmarks.files import cannot_write, locked, save
+from benchmarks.files import cannot_write, locked, prepare, save
 from benchmarks.spec import RunRecord, RunSpec, Status, Value
 
 SCHEMA_VERSION = 1
@@ -31,6 +31,7 @@ DEFAULT = Path("results/runs")
 """The store of commands that name none."""
 _FOOTER = b"balenas-bench"
 _MARKER = "RESULTS-STORE.json"
+_LONGEST_NAME = 120  # of the 255 bytes that file systems give, less what stands around it in a log's name
 
 
 Stamp = tuple[int, int]
@@ -55,8 +56,8 @@ class Store:
 
     folder: Path
 
-    def open(self) -> Store:
-        """Create the folder if need be and mark it as a store. Raises ``UserError`` for a foreign or unwritable one."""
+    def check(self) -> None:
+        """Raise ``UserError`` where ``open`` would for a file or a foreign folder. Writes nothing."""
         marker = self.folder / _MARKER
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output {self.folder} is a file: name a new folder or an existing results folder")
@@ -64,28 +65,28 @@ class Store:
             raise UserError(
                 f"output {self.folder} holds files that are not ours: name a new folder or a results folder"
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.folder, os.W_OK):
-                raise PermissionError(13, "read-only")
-        except OSError as error:
-            raise UserError(
-                f"cannot write to output {self.folder} ({error.strerror}): choose a writable folder"
-            ) from None
+
+    def open(self) -> Store:
+        """Create the folder if need be and mark it as a store. Raises ``UserError``, which may be ``CannotWrite``."""
+        self.check()
+        marker = self.folder / _MARKER
+        prepare(self.folder)
         if not marker.exists():
             with locked(self.folder):
                 save(marker, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
         return self
 
     def must_exist(self) -> None:
-        """Raise ``UserError`` where there is no such folder."""
-        if not self.folder.is_dir():
-            raise UserError(f"no results folder {self.folder}: name one that python -m benchmarks.run wrote")
+        """Raise ``UserError`` where there is no such folder, or it is no store."""
+        if not (self.folder / _MARKER).exists() and next(iter(self.files()), None) is None:
+            below = sorted(str(path.parent) for path in self.folder.glob(f"*/{_MARKER}"))
+            mend = f"did you mean {' or '.join(below)}?" if below else "name one that python -m benchmarks.run wrote"
+            raise UserError(f"no results folder {self.folder}: {mend}")
 
     def path(self, spec: RunSpec) -> Path:
         """Where the run's file is, or will be."""
-        method = spec.method.replace(":", ".")
-        return self.folder / spec.budget.tier / spec.space / method / f"seed-{spec.seed}-{spec.hash[:12]}.parquet"
+        folder = self.folder / spec.budget.tier / spec.space / _name(spec.method)
+        return folder / f"seed-{spec.seed}-{spec.hash[:12]}.parquet"
 
     def checkpoint(self, spec: RunSpec) -> Path:
         """Where the state of the unfinished run is."""
@@ -93,8 +94,8 @@ class Store:
 
     def log(self, spec: RunSpec) -> Path:
         """Where the run's log is."""
-        method = spec.method.replace(":", ".")
-        return self.folder / "logs" / f"{method}-{spec.space}-{spec.budget.tier}-seed-{spec.seed}-{spec.hash[:12]}.log"
+        name = f"{_name(spec.method)}-{spec.space}-{spec.budget.tier}-seed-{spec.seed}-{spec.hash[:12]}.log"
+        return self.folder / "logs" / name
 
     def get(self, spec: RunSpec) -> RunRecord | None:
         """The record of exactly this spec, or None. A damaged file raises ``DamagedFile``."""
@@ -237,10 +238,7 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
     """
     seen: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(
-                f"no results folder {folder}: run python -m benchmarks.run first, or name one with --results"
-            )
+        Store(folder).must_exist()
         for record in Store(folder).records():
             keys = {
                 "method": record.spec.method,
@@ -262,6 +260,14 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
             rows: Sequence[Mapping[str, Value]] = record.rows[-1:] if final else record.rows
             seen.setdefault(record.spec.hash, [keys | dict(row) | tail for row in rows or ({},)])
     return pd.DataFrame([row for rows in seen.values() for row in rows])
+
+
+def _name(method: str) -> str:
+    """A method as the name of one folder: what a file system could stumble over encoded, and what is long cut."""
+    name = quote(method.replace(":", "."), safe="@=,+")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(method.encode()).hexdigest()[:12]}"
+    return name
 
 
 def _is_beginning(path: Path) -> bool:

@@ -156,6 +156,12 @@ def test_a_broken_method_is_found(method: type[Method], checked: Any, named: str
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("checked", check.CHECKS, ids=lambda c: c.__name__)
+def test_epochs_are_counted(checked: Any) -> None:
+    with pytest.raises(check.Broken, match="-1: it must be a whole number, 0 or more"):
+        checked(check.Make("tests.harness.toy:Backwards", "nas-bench-201"))
+
+
 @pytest.mark.parametrize("space", spaces.SPACES)
 @pytest.mark.parametrize("checked", IN_PROCESS, ids=lambda c: c.__name__)
 def test_the_example_keeps_the_contract_on_every_space(

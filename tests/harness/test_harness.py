@@ -126,9 +126,16 @@ def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
     assert "images of digits changed" in execute(changed, settings(tmp_path)).message
 
 
-@pytest.mark.parametrize("text", ["", "x", "1,x", "-1", "0", "3,3", "1.5"])
-def test_seeds_that_are_none(text: str) -> None:
-    with pytest.raises(UserError, match="are not numbers"):
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        *((text, "not numbers") for text in ("", "x", "1,x", "1.5", ",")),
+        *((text, "at least 0") for text in ("-1", "3,-1", "0")),
+        ("3,3", "name one twice"),
+    ],
+)
+def test_seeds_that_are_none(text: str, mistake: str) -> None:
+    with pytest.raises(UserError, match=mistake):
         plan.seeds(text)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,13 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         (["--all", "--tier", "cpu", "--data", "digits"], "--data cifar10"),
         (["--all", "--tier", "cpu", "--data-dir", "/no/such/folder"], "/no/such/folder"),
         (["--all", "--jobs", "0"], "must be positive"),
-        (["--all", "--output", "/proc/nowhere"], "choose a writable folder"),
+        (["--all", "--time-limit", "nan"], "must be positive"),
+        (["--all", "--seeds", ""], "not numbers"),
+        (["--all", "--tables", "/no/such/folder"], "/no/such/folder has no nas-bench-201.parquet"),
+        (["--all", "--output", __file__, "--dry-run"], "is a file"),
+        (["--all", "--output", str(Path(__file__).parent), "--dry-run"], "not ours"),
+        (["--methods", "zero-cost", "zero-cost@draws=100", "--spaces", "nas-bench-201"], "are the same search"),
+        (["--methods", "zero-cost@", "--spaces", "nas-bench-201"], "has no value"),
     ],
 )
 def test_bad_arguments(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +57,74 @@ def test_bad_arguments(arguments: list[str], named: str, capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert named in error
     assert len(error.splitlines()) == 1
+
+
+def test_an_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--all", "--output", "/proc/nowhere") == run.CANNOT_WRITE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot write /proc/nowhere" in line
+
+
+def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main("--all", "--seed", "3")  # seeds 0 to 2, or seed 3?
+    assert "--seed" in capsys.readouterr().err
+
+
+def test_options_add_up_and_what_is_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["--methods", "random", "darts-1st", "--methods", "zero-cost", "random"]
+    places = ["--spaces", "nas-bench-201", "nas-bench-201"]
+    assert main(*names, *places, "--seeds", 1, "--tier", "smoke", "--output", "new", "--dry-run") == 0
+    assert "0 of 3 runs done" in capsys.readouterr().out
+
+
+BROKEN = {
+    "syntax": ("def", "does not import, SyntaxError: "),
+    "name": ("\nx = y", "does not import, NameError: name 'y' is not defined (own_name.py, line 2)"),
+    "dependency": ("import no_such_package", "does not import, ModuleNotFoundError: No module named 'no_such_package'"),
+    "absent": ("from benchmarks.spec import Method\nclass Other(Method): ...", "is not there: choose from Other"),
+    "function": ("def Own(): ...", "is no subclass of benchmarks.spec.Method: choose from (it has none)"),
+    "config": (
+        "from benchmarks.spec import Method\nclass Own(Method):\n    class Config: ...",
+        "Own.Config must be a frozen dataclass in which every field has a default",
+    ),
+    "default": (
+        "import dataclasses as d, benchmarks.spec as s\nclass Own(s.Method): Config = d.make_dataclass('C', ['n'])",
+        "in which every field has a default",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_method_file_with_a_mistake(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, said = BROKEN[kind]
+    (tmp_path / f"own_{kind}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main("--methods", f"own_{kind}:Own", "--spaces", "nas-bench-201", "--output", tmp_path / "runs") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["own/file.py:Own", ".own:Own", ":Own"])
+def test_what_is_no_name_of_a_module(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--methods", name, "--spaces", "nas-bench-201", "--dry-run") == 2
+    assert "write package.module:Class" in capsys.readouterr().err
+
+
+def test_done_runs_do_not_pass_for_looked_up_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--methods", "random", "--spaces", "nas-bench-201", "--tier", "smoke", "--seeds", 1, "--jobs", 1]
+    assert main(*arguments, "--output", tmp_path) == 0
+    results = store.Store(tmp_path)
+    (made,) = results.records()
+    results.append(replace(made, facts={**made.facts, "ground_truth_digest": "another"}))
+    assert main(*arguments, "--output", tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has random on nas-bench-201, seed 0 with accuracies of other tables" in line
+    assert main(*arguments, "--output", tmp_path, "--redo") == 0
+    assert main(*arguments, "--output", tmp_path) == 0
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +145,12 @@ def test_faults_are_listed_and_the_rest_is_kept(tmp_path: Path, capsys: pytest.C
     assert sorted(frame["status"]) == ["diverged"] * 2 + ["done"] * 2 + ["error"] * 2
     assert main("--dry-run", *arguments, "--output", tmp_path) == 0
     assert "2 of 6 runs done" in capsys.readouterr().out
+
+
+def test_a_method_without_an_end_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--methods", f"{TOY}:Backwards", "--spaces", "nas-bench-201", "--seeds", 1, "--tier", "smoke"]
+    assert main(*arguments, "--jobs", 1, "--output", tmp_path) == 1
+    assert "is -1: choose a whole number" in " ".join(capsys.readouterr().out.split())
 
 
 def test_redo(tmp_path: Path) -> None:

@@ -115,6 +115,10 @@ class Killing(Walk):
     Config = KillingConfig
 
 
+class Backwards(Walk):
+    epochs = property(lambda self: -1)  # type: ignore[assignment]
+
+
 class Heavy(Walk):
     """Has a state of two megabytes."""
 
