@@ -76,7 +76,7 @@ def _headline(judged: Sequence[tuple[Claim, Finding]]) -> str:
         n = f" n = {finding.n} pairs:" if finding.n else ""
         lines.append(
             f'<li><strong class="{_colour(finding.verdict)}">{html.escape(finding.qualified)}</strong>: '
-            f"{html.escape(f'{claim.statement}.{numbers}{interval}{n} {finding.evidence}.')}</li>"
+            f"{html.escape(f'{claim.marked}.{numbers}{interval}{n} {finding.evidence}.')}</li>"
         )
     return (
         "<p>What Zhang et al., BaLeNAS (CVPR 2022, arXiv 2111.13204) claims, and what came out here. "
