@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 from benchmarks.errors import UserError
 
 CONNECT = 30
 """Seconds to wait for a scheduler's answer."""
+LISTEN = 0.2
+"""Seconds between looks for Ctrl-C."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -135,12 +139,45 @@ class Cluster(Workers):
 def _collect(
     executor: Executor, work: Callable[[Task], Result], tasks: Iterable[Task], died: type[Exception]
 ) -> Iterator[tuple[Task, Result | None]]:
-    futures = {executor.submit(work, task): task for task in tasks}
-    for future in as_completed(futures):
-        error = future.exception()
-        if error is not None and not isinstance(error, died):
-            raise error
-        yield futures[future], None if error is not None else future.result()
+    with _interrupts_wait() as check:
+        futures = {executor.submit(work, task): task for task in tasks}
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=LISTEN, return_when=FIRST_COMPLETED)
+            check()
+            for future in done:
+                error = future.exception()
+                if error is not None and not isinstance(error, died):
+                    raise error
+                yield futures[future], None if error is not None else future.result()
+                check()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[Callable[[], None]]:
+    """Inside the block Ctrl-C raises ``KeyboardInterrupt`` where the yielded function is called; a second one at once.
+
+    Raised anywhere, it could leave a lock of a future locked, for which the pool's own thread would wait for ever.
+    """
+    asked = threading.Event()
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+
+    def ask(number: int, frame: object) -> None:  # noqa: ARG001
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def begin_process() -> None:

@@ -319,7 +319,7 @@ def test_verdicts_carry_holm(tmp_path: Path) -> None:
 def ledger(loaded: runs.Runs) -> list[Finding]:
     changes = [row.question for row in CONFIRMING.rows[1:]]
     entries = [
-        Claim(change, "a reading", "Table 1", "confirmed", {"study": "confirming", "change": change}, "readings", False)
+        Claim(change, "a reading", "Table 1", "confirmed", {"study": "confirming", "change": change}, "readings")
         for change in changes
     ]
     return [finding for _, finding in claims.judge(loaded, entries)]

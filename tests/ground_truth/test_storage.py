@@ -102,8 +102,10 @@ def test_a_failed_write_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no ground-truth table .*nas-bench-201.parquet: reinstall the package"):
+    with pytest.raises(UserError, match=r"has no nas-bench-201.parquet: import it there"):
         ground_truth.load("nas-bench-201", tables=tmp_path)
+    with pytest.raises(UserError, match=r"no ground-truth table .*nas-bench-201.parquet: reinstall the package"):
+        read(tmp_path / "nas-bench-201.parquet")
 
 
 @pytest.mark.parametrize("file", sorted(set(FILES.values())))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import run, spaces, store
+from benchmarks.workers import Processes
 from methods import METHODS
 
 TOY = "tests.harness.toy"
@@ -162,6 +163,18 @@ def test_redo(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == first
     assert main(*arguments, "--output", tmp_path, "--redo") == 0
     assert path.stat().st_mtime_ns > first
+
+
+def test_ctrl_c_waits_for_a_moment_without_locks() -> None:
+    workers, taken = Processes(2), []
+    with pytest.raises(KeyboardInterrupt):
+        for task, result in workers.map(abs, [-1, -2, -3]):
+            os.kill(os.getpid(), signal.SIGINT)
+            taken.append((task, result))  # is reached
+    workers.kill()
+    assert taken and all(result == -task for task, result in taken)
+    with pytest.raises(KeyboardInterrupt):  # the usual handler is back
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
