@@ -165,15 +165,16 @@ def _interrupts_wait() -> Iterator[Callable[[], None]]:
         if asked.is_set():
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield check
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield check  # where it is ignored, as in the background, it stays so
         return
 
     def ask(number: int, frame: object) -> None:  # noqa: ARG001
         asked.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, ask)
     try:
         yield check
     finally:

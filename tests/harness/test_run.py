@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,16 +167,21 @@ def test_redo(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns > first
 
 
-def test_ctrl_c_waits_for_a_moment_without_locks() -> None:
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_ctrl_c_waits_for_a_moment_without_locks(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
     workers, taken = Processes(2), []
-    with pytest.raises(KeyboardInterrupt):
-        for task, result in workers.map(abs, [-1, -2, -3]):
-            os.kill(os.getpid(), signal.SIGINT)
-            taken.append((task, result))  # is reached
-    workers.kill()
-    assert taken and all(result == -task for task, result in taken)
-    with pytest.raises(KeyboardInterrupt):  # the usual handler is back
-        os.kill(os.getpid(), signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt) if handler is signal.default_int_handler else nullcontext():
+            for task, result in workers.map(abs, [-1, -2, -3]):
+                os.kill(os.getpid(), signal.SIGINT)
+                taken.append((task, result))  # is reached
+        workers.kill()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert all(result == -task for task, result in taken)
+    assert len(taken) == (1 if handler is signal.default_int_handler else 3)
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
