@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,15 @@ def test_ctrl_c_waits_for_a_moment_without_locks(handler: Any) -> None:
     assert len(taken) == (1 if handler is signal.default_int_handler else 3)
 
 
+@pytest.fixture
+def _heeds_ctrl_c() -> Iterator[None]:
+    """Processes started in the background of a shell ignore it, and so do theirs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_ctrl_c")
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, results = tmp_path / "gate", tmp_path / "results"
     monkeypatch.setenv("GATE", str(gate))
