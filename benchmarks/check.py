@@ -61,7 +61,7 @@ class Make:
         if method_class.upstream is not None:
             upstream = run_through(Make(method_class.upstream, self.space)(seed))[-1]
         method = method_class(SearchProblem(spaces.get(self.space), split, budget, seeds, upstream), config)
-        if not isinstance(method.epochs, int) or method.epochs < 0:
+        if not method.has_an_end:
             raise Broken(f"epochs is {method.epochs}: it must be a whole number, 0 or more")
         return method
 

@@ -195,7 +195,7 @@ class Run:
         self.method, self.rows = self.checkpoint.restore(
             lambda: method_class(problem, method_class.Config(**self.spec.config))
         )
-        if not isinstance(self.method.epochs, int) or self.method.epochs < 0:
+        if not self.method.has_an_end:
             raise UserError(f"epochs of {self.spec.method} is {self.method.epochs}: choose a whole number, 0 or more")
         self.before = float(self.rows[-1]["seconds"] or 0) if self.rows else 0.0  # type: ignore[arg-type]
 

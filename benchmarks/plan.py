@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -149,25 +150,26 @@ def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path |
     return Plan(tuple(chains))
 
 
-def done(job: Job, store: Store) -> RunRecord | None:
-    """The finished run, if the store holds it. A damaged file holds nothing: the run will be done again."""
-    try:
-        record = store.get(job.spec)
-    except DamagedFile:
-        return None
-    return record if record is not None and record.status is Status.DONE else None
+def done(the_plan: Plan, store: Store) -> dict[str, RunRecord]:
+    """The finished runs that the store holds, by spec hash. A damaged file holds none: it will be done again."""
+    found: dict[str, RunRecord] = {}
+    for job in the_plan.jobs:
+        with suppress(DamagedFile):
+            record = store.get(job.spec)
+            if record is not None and record.status is Status.DONE:
+                found[record.spec.hash] = record
+    return found
 
 
-def check_tables(the_plan: Plan, store: Store, tables: Path | None, *, redo: bool) -> None:
-    """Raise ``UserError`` where a space has no table, or a run that will not be done again was looked up in another."""
+def check_tables(the_plan: Plan, store: Store, kept: Iterable[RunRecord], tables: Path | None) -> None:
+    """Raise ``UserError`` where a space has no table, or a run of the store that is kept was looked up in another."""
     names = dict.fromkeys(job.spec.space for job in the_plan.jobs)
     digests = {space: ground_truth.load(space, tables=tables).digest for space in names}
-    for job in [] if redo else the_plan.jobs:
-        record = done(job, store)
-        if record and record.facts.get("ground_truth_digest", digests[job.spec.space]) != digests[job.spec.space]:
-            raise UserError(
-                f"{store.folder} has {job.spec.label} with accuracies of other tables than these: name another --output"
-            )
+    for record in kept:
+        usual = digests[record.spec.space]
+        if record.facts.get("ground_truth_digest", usual) != usual:
+            which = f"{store.folder} has {record.spec.label}"
+            raise UserError(f"{which} with accuracies of other tables than these: name another --output")
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,11 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     the_plan = _plan(options)
     results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
     results.check()
-    plan.check_tables(the_plan, results, options.tables, redo=options.redo)
+    kept = {} if options.redo else plan.done(the_plan, results)
+    plan.check_tables(the_plan, results, kept.values(), options.tables)
     if options.dry_run:
-        _print_plan(the_plan, results, jobs, console, redo=options.redo)
+        missing = [job for job in the_plan.jobs if job.spec.hash not in kept]
+        _print_plan(the_plan, missing, results, jobs, console)
         return 0
     results.open()
     results.remember([job.spec for job in the_plan.jobs])
@@ -181,8 +183,9 @@ def _print_lists(console: Console) -> None:
     console.print("studies:", ", ".join(STUDIES), highlight=False)
 
 
-def _print_plan(the_plan: plan.Plan, results: store.Store, jobs: int, console: Console, *, redo: bool) -> None:
-    missing = the_plan.jobs if redo else [job for job in the_plan.jobs if plan.done(job, results) is None]
+def _print_plan(
+    the_plan: plan.Plan, missing: Sequence[plan.Job], results: store.Store, jobs: int, console: Console
+) -> None:
     counts = Counter((job.spec.method, job.spec.space) for job in missing)
     table = Table("method", "space", "runs to do")
     for (method, space), n in counts.items():

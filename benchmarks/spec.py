@@ -242,6 +242,11 @@ class Method(ABC):
         """How many times ``train_epoch`` is to be called; 0 for methods that train nothing."""
         return 0
 
+    @property
+    def has_an_end(self) -> bool:
+        """Whether ``epochs`` is what it must be."""
+        return isinstance(self.epochs, int) and self.epochs >= 0
+
     def train_epoch(self, epoch: int) -> Trace:  # noqa: ARG002 - for methods that train
         """Search one epoch, 1 <= epoch <= epochs. Returns what was seen, e.g. mean losses. Raises ``Diverged``."""
         return {}

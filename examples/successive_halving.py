@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from benchmarks.errors import check_counts
 from benchmarks.images import probe
@@ -40,18 +39,15 @@ class Halving(Method):
     epochs = property(lambda self: self.config.candidates.bit_length() - 1)
 
     def train_epoch(self, epoch: int) -> Trace:
-        ranked = sorted(self.alive, key=lambda architecture: self.loss(architecture, epoch))
-        self.alive = ranked[: len(ranked) // 2]
+        self.alive = sorted(self.alive, key=lambda cell: self.loss(cell, epoch))[: len(self.alive) // 2]
         return {"survivors": len(self.alive)}
 
     def loss(self, architecture: Architecture, epoch: int) -> float:
         images = self.problem.images
         x, y = probe(images.train_images, images.train_labels, 8 * 2**epoch, mean=images.mean, std=images.std)
         with self.problem.seeds.scope("initialisation", epoch), torch.no_grad():
-            network = self.problem.space.network(
-                architecture, channels=4, cells_per_stage=1, classes=len(images.classes)
-            )
-            return float(functional.cross_entropy(network(x), y))
+            net = self.problem.space.network(architecture, channels=4, cells_per_stage=1, classes=len(images.classes))
+            return float(torch.nn.functional.cross_entropy(net(x), y))
 
     def architecture(self) -> Architecture:
         return self.alive[0]
