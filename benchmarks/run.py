@@ -176,7 +176,8 @@ def _print_lists(console: Console) -> None:
     table = Table("method", "hyper-parameters with their defaults")
     for name in METHODS:
         _, config = resolve(name)
-        table.add_row(name, ", ".join(f"{key}={value}" for key, value in asdict(config).items()) or "-")
+        free = {key: value for key, value in asdict(config).items() if key not in METHODS[name].settings}
+        table.add_row(name, ", ".join(f"{key}={value}" for key, value in free.items()) or "-")
     console.print(table)
     console.print("spaces: ", ", ".join(spaces.SPACES), highlight=False)
     console.print("tiers:  ", ", ".join(TIERS), highlight=False)

@@ -21,7 +21,7 @@ from benchmarks.spec import Method
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a method lives and which settings its name stands for."""
+    """Where a method lives and which settings its name stands for; what follows an at sign does not replace these."""
 
     target: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -62,10 +62,14 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
         raise one_of("method", base, [*METHODS, "package.module:Class"])
     module_name, _, class_name = entry.target.partition(":")
     method = _load(module_name, class_name)
-    defaults = {f.name: entry.settings.get(f.name, f.default) for f in dataclasses.fields(method.Config)}
+    defaults = {f.name: f.default for f in dataclasses.fields(method.Config)}
     words = inline.split(",") if at else []
+    for key in (word.partition("=")[0] for word in words):
+        if key in entry.settings:  # a table would show the one setting under the name of the other
+            raise UserError(f"{base} stands for {key}={entry.settings[key]}: choose the method that stands for another")
     example = "zero-cost@proxy=naswot,draws=500"
-    chosen = assignments.parse(words, defaults, what=f"hyper-parameter of {base}", example=example)
+    free = {key: value for key, value in defaults.items() if key not in entry.settings}
+    chosen = assignments.parse(words, free, what=f"hyper-parameter of {base}", example=example)
     if unknown := set(settings or {}) - set(defaults):
         raise one_of(f"hyper-parameter of {base}", ", ".join(sorted(unknown)), sorted(defaults) or ["(it has none)"])
     return method, method.Config(**{**entry.settings, **chosen, **(settings or {})})

@@ -1,7 +1,8 @@
 """Controls: Adam at perturbed points, with nothing Bayesian about the perturbation.
 
 They separate what BaLeNAS's posterior learns from what any noise on the architecture parameters does, as in SDARTS
-(Chen and Hsieh, ICML 2020). L2 is VAdam's delta/N instead of DARTS's 1e-3, so that only the noise differs.
+(Chen and Hsieh, ICML 2020). L2 is VAdam's delta/N instead of DARTS's 1e-3, so that little but the noise differs: VAdam
+keeps the L2 out of its second moment, and adds delta/N to the root of it where Adam adds 1e-8.
 """
 
 from __future__ import annotations
