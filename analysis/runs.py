@@ -22,7 +22,8 @@ METHODS = (
 """The methods that tables list as 'not run' where a store lacks them, in the order of tables."""
 MEASURE = "cifar10_test"
 """What methods are compared by: test accuracy (%) of the cell found."""
-_SETTING = ["space", "tier", "data", "images"]
+_SIZES = ["budget.image_size", "budget.train_images", "budget.valid_images"]
+_SETTING = ["space", "tier", "data", "images", *_SIZES]
 _TIERS = ("paper", "cpu", "quick", "smoke")  # the order of tables: what says most about the paper first
 
 
@@ -36,6 +37,8 @@ class Setting:
         data: image set.
         images: its SHA-256.
         description: tier and images in words, for captions.
+        sizes: side of the images in pixels, training and validation images.
+        marks: sizes that are not the tier's, and the copy of the images where there are several.
     """
 
     space: str
@@ -43,16 +46,28 @@ class Setting:
     data: str
     images: str
     description: str
+    sizes: tuple[int, ...] = ()
+    marks: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> tuple[Hashable, ...]:
+        """All but the space: what spaces that stand side by side share."""
+        return self.tier, self.data, self.images, *self.sizes
+
+    @property
+    def stem(self) -> str:
+        """Tier and images in file names, e.g. ``cpu-cifar10``."""
+        return "-".join((self.tier, self.data, *self.marks))
 
     @property
     def name(self) -> str:
-        """Stem of file names, e.g. ``nas-bench-201-cpu-cifar10``."""
-        return f"{self.space}-{self.tier}-{self.data}"
+        """Stem of the setting's own file names, e.g. ``nas-bench-201-cpu-cifar10``."""
+        return f"{self.space}-{self.stem}"
 
     @property
     def title(self) -> str:
-        """Tier and images in two words."""
-        return f"{self.tier} tier, {self.data}"
+        """Tier and images in a few words."""
+        return ", ".join((f"{self.tier} tier", self.data, *self.marks))
 
     @property
     def is_digits(self) -> bool:
@@ -101,11 +116,21 @@ class Runs:
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
         """Every setting of which a run is finished: tiers nearest to the paper first, NAS-Bench-201 before 1Shot1."""
-        found = {}
-        for key, group in self.finals.groupby(_SETTING, sort=False):
-            space, tier, data, images = map(str, key)
-            found[space, tier, data, images] = Setting(space, tier, data, images, describe(group.iloc[0]))
-        return tuple(sorted(found.values(), key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images)))
+        found = []
+        for _, group in self.finals.groupby(_SETTING, sort=False):
+            row = group.iloc[0]
+            space, tier, data, images = (str(row[name]) for name in _SETTING[:4])
+            copies = self.finals.loc[(self.finals[["tier", "data"]] == [tier, data]).all(axis=1), "images"].nunique()
+            changed = changes_of_tier(row.to_dict())
+            marks = [f"{name}={value}" for name, value in changed.items() if f"budget.{name}" in _SIZES]
+            marks += [images[:6]] if copies > 1 else []
+            sizes = tuple(int(row[name]) for name in _SIZES)
+            found.append(Setting(space, tier, data, images, describe(row), sizes, tuple(marks)))
+        return tuple(sorted(found, key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images, s.sizes)))
+
+    def setting_of(self, run: pd.Series) -> Setting:
+        """The setting of a finished run."""
+        return next(setting for setting in self.settings if (setting.space, *setting.origin) == tuple(run[_SETTING]))
 
     def settings_of(self, space: str, *labels: str) -> list[Setting]:
         """Settings of a space that have all these labels, images before digits, nearest to the paper first."""
@@ -115,15 +140,15 @@ class Runs:
     @cached_property
     def groups(self) -> list[tuple[Setting, ...]]:
         """The settings of equal tier and images: what one figure may show side by side."""
-        found: dict[tuple[str, str, str], list[Setting]] = {}
+        found: dict[tuple[Hashable, ...], list[Setting]] = {}
         for setting in self.settings:
-            found.setdefault((setting.tier, setting.data, setting.images), []).append(setting)
+            found.setdefault(setting.origin, []).append(setting)
         return [tuple(settings) for settings in found.values()]
 
     def of(self, setting: Setting, label: str | None = None, *, epochs: bool = False) -> pd.DataFrame:
         """Finished runs of a setting (and of one label), by seed: their last rows, or all of them."""
         parts = self._epochs_by_setting if epochs else self._finals_by_setting
-        frame = parts[setting.space, setting.tier, setting.data, setting.images]
+        frame = parts[setting.space, *setting.origin]
         return frame if label is None else frame[frame["label"] == label]
 
     @cached_property
@@ -151,6 +176,11 @@ def paper_labels() -> dict[str, str]:
         "balenas-tf-2nd": "BaLeNAS-TF (2nd)",
         "random": "Random",
     }
+
+
+def within(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """The rows of a setting, finished or not."""
+    return frame[(frame[_SETTING] == [setting.space, *setting.origin]).all(axis=1)]
 
 
 def method_of(label: str) -> str:
@@ -209,11 +239,12 @@ def load(folders: Sequence[Path]) -> Runs:
 
 
 def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Drop runs done with older numerics wherever the same setting, budget, method, seed and device has newer ones."""
+    """Drop runs of older numerics where a finished one of the same setting, method, seed and device is newer."""
     knobs = [name for name in frame if str(name).startswith(("budget.", "compute."))]
     key = ["space", "data", "images", "method", "seed", *knobs]
-    newest = frame.groupby(key, dropna=False)["numerics"].transform("max")
-    kept = frame[frame["numerics"] == newest]
+    done = frame.assign(numerics=frame["numerics"].where(frame["status"] == "done"))
+    newest = done.groupby(key, dropna=False)["numerics"].transform("max")
+    kept = frame[(frame["numerics"] >= newest) | newest.isna()]
     return kept, frame["spec_hash"].nunique() - kept["spec_hash"].nunique()
 
 
@@ -234,7 +265,7 @@ def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
             frame.loc[group.index, "label"] = group["method"] + " [" + settings + "]"
     runs = frame.drop_duplicates("spec_hash")
     done = runs[runs["status"] == "done"]
-    twice = done[done.duplicated(["space", "tier", "data", "images", "label", "seed"])]
+    twice = done[done.duplicated([*_SETTING, "label", "seed"])]
     if len(twice):
         row = twice.iloc[0]
         raise UserError(

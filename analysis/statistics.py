@@ -20,7 +20,6 @@ from benchmarks.errors import UserError
 MINIMUM_PAIRS = 6
 ALPHA = 0.05
 LEVEL = 1 - ALPHA
-_RESAMPLES = 9_999
 _EQUAL = 1e-9  # far below the last digit of any accuracy: what rounding leaves of equal values
 _ENUMERABLE = 12  # 2^12 sign patterns are enumerated in milliseconds
 
@@ -69,11 +68,6 @@ class Paired:
     wins: int
     ties: int
     direction: int
-
-    @property
-    def probability(self) -> float:
-        """Share of pairs in which the first is better, ties counted half."""
-        return (self.wins + self.ties / 2) / self.n
 
 
 def paired(first: ArrayLike, second: ArrayLike) -> Paired:
@@ -124,26 +118,21 @@ def mean_interval(values: ArrayLike) -> Interval:
     return Interval(mean - half, mean + half)
 
 
-def stratified_bootstrap(strata: Sequence[ArrayLike]) -> Interval:
-    """Percentile interval of the mean of several groups' means; each ``[n_i]`` is resampled apart."""
+def stratified_interval(strata: Sequence[ArrayLike]) -> Interval:
+    """Interval of the mean of several groups' means, each group ``[n_i]`` counting equally (Welch and Satterthwaite).
+
+    The spread between the groups plays no part. A group of one value gives the whole line.
+    """
     groups = [_finite(stratum) for stratum in strata]
-
-    def of(*parts: Floats, axis: int = -1) -> Any:
-        return np.mean([np.mean(part, axis=axis) for part in parts], axis=0)
-
+    mean = float(np.mean([group.mean() for group in groups]))
+    if any(len(group) < 2 for group in groups):
+        return Interval(-np.inf, np.inf)
     if all(np.ptp(group) < _EQUAL for group in groups):
-        point = float(of(*groups))
-        return Interval(point, point)
-    interval = stats.bootstrap(
-        groups,
-        of,
-        confidence_level=LEVEL,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-        vectorized=True,
-    ).confidence_interval
-    return Interval(float(interval.low), float(interval.high))
+        return Interval(mean, mean)
+    variances = np.array([stats.sem(group) ** 2 for group in groups]) / len(groups) ** 2
+    freedom = variances.sum() ** 2 / sum(v**2 / (len(g) - 1) for v, g in zip(variances, groups, strict=True))
+    half = float(stats.t(freedom).ppf(1 - ALPHA / 2) * np.sqrt(variances.sum()))
+    return Interval(mean - half, mean + half)
 
 
 def attainable(pairs: int, tests: int) -> bool:
@@ -267,11 +256,6 @@ class Rate:
     n: int
     interval: Interval
 
-    @property
-    def share(self) -> float:
-        """Count over n."""
-        return self.count / self.n
-
 
 def rate(count: int, n: int) -> Rate:
     """``count`` of ``n`` runs."""
@@ -279,17 +263,18 @@ def rate(count: int, n: int) -> Rate:
     return Rate(count, n, Interval(float(interval.low), float(interval.high)))
 
 
-def collapse_rate(values: ArrayLike, *, floor: float, all_skip: ArrayLike) -> Rate:
-    """Share of runs whose architecture is all skip connections or whose accuracy is below ``floor``.
+def collapse_rate(values: ArrayLike, *, floor: float, all_skip: ArrayLike, diverged: int = 0) -> Rate:
+    """Share of runs that found skip connections only, or an accuracy below ``floor``, or nothing.
 
     Args:
         values: accuracies ``[n]``.
         floor: the 5th percentile of the space, say.
         all_skip: bool ``[n]``.
+        diverged: runs beside the n.
     """
     accuracies = _finite(values)
     count = int(((accuracies < floor) | np.asarray(all_skip, bool)).sum())
-    return rate(count, len(accuracies))
+    return rate(count + diverged, len(accuracies) + diverged)
 
 
 def _finite(values: ArrayLike) -> Floats:

@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             data_dir=options.data_dir,
         ).jobs
         budget = jobs[0].spec.budget
-        _check_output(options.output, options.seed, asdict(budget))
+        _check_output(options.output, {job.spec.method: job.spec.hash for job in jobs})
         traces = joblib.Parallel(n_jobs=options.jobs)(joblib.delayed(replay)(job, options.data_dir) for job in jobs)
         rows = [row for trace, _ in traces for row in trace]
         about = {
@@ -192,14 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(work)
 
 
-def _check_output(path: Path, seed: int, budget: Mapping[str, Any]) -> None:
+def _check_output(path: Path, specs: Mapping[str, str]) -> None:
     """Raise ``UserError`` where the file cannot be written, or would replace measurements of other searches."""
     prepare(path.parent)
     if path.exists():
         _, about = read(path)
-        if (about["seed"], about["budget"]) != (seed, budget):
-            held = f"seed {about['seed']} at the {about['budget']['tier']} tier"
-            raise UserError(f"{path} has {held}: name another --output")
+        if about["specs"] != specs:
+            held = f"seed {about['seed']} at the {about['budget']['tier']} tier, spec {min(about['specs'].values())}"
+            raise UserError(f"{path} has other searches ({held}): name another --output")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -79,6 +79,14 @@ def judge(runs: Runs, claims: list[Claim]) -> list[tuple[Claim, Finding]]:
     return [(claim, f) for claim, f in zip(claims, findings, strict=True) if isinstance(f, Finding)]
 
 
+def sentence(claim: Claim, finding: Finding) -> str:
+    """What is claimed, what came out and what the verdict rests on."""
+    interval = f"95 % interval {finding.interval.low:.2f} to {finding.interval.high:.2f}" if finding.interval else ""
+    n = f"n = {finding.n}" if finding.n else ""
+    numbers = ", ".join(filter(None, (finding.effect, interval, n)))
+    return f"{claim.marked}. {numbers}{': ' * bool(numbers)}{finding.evidence}."
+
+
 def summary(judged: Sequence[tuple[Claim, Finding]]) -> str:
     """How many claims hold, do not hold, and so on, in words."""
     counts = Counter(finding.verdict for _, finding in judged)
@@ -86,4 +94,4 @@ def summary(judged: Sequence[tuple[Claim, Finding]]) -> str:
     return ", ".join(f"{counts[verdict]} {words.get(verdict, str(verdict))}" for verdict in Verdict)
 
 
-__all__ = ["Claim", "Finding", "Verdict", "judge", "load", "summary"]
+__all__ = ["Claim", "Finding", "Verdict", "judge", "load", "sentence", "summary"]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from analysis import statistics
 from analysis.claims import confirmation, in_print, selection
 from analysis.claims.finding import Finding, Pending, Verdict, describe
-from analysis.runs import Runs, Setting
+from analysis.runs import Runs, Setting, within
 from analysis.statistics import Interval
 from benchmarks.spec import Status
 
@@ -60,10 +60,8 @@ def compare(
 
 def _diverged(runs: Runs, setting: Setting, methods: tuple[str, str]) -> list[str]:
     """Names of diverged runs of two methods in a setting."""
-    failed = runs.failed
+    failed = within(runs.failed, setting)
     chosen = (failed["status"] == Status.DIVERGED) & failed["label"].isin(methods)
-    for name in ("space", "tier", "data", "images"):
-        chosen &= failed[name] == getattr(setting, name)
     return [f"{row.label} at seed {row.seed}" for row in failed[chosen].itertuples()]
 
 

@@ -42,8 +42,7 @@ def compared(runs: Runs, study: Study, arm: Arm, other: Arm) -> Pending:
     """The paired test of two arms whose seeds have all ended."""
     first, second = arm.accuracy, other.accuracy
     result, margin = statistics.paired(first, second), statistics.margin(study.space)
-    space, tier, images = pd.concat([arm.finals, other.finals]).iloc[0][["space", "tier", "images"]]
-    setting = next(one for one in runs.settings if (one.space, one.tier, one.images) == (space, tier, images))
+    setting = runs.setting_of(pd.concat([arm.finals, other.finals]).iloc[0])
     return Pending(
         n=result.n,
         effect=result.mean,

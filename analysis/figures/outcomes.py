@@ -21,7 +21,7 @@ QUERIES = np.unique(np.geomspace(1, 1000, 60).round().astype(int))
 def build(runs: Runs) -> Iterator[Picture]:
     """Every figure of outcomes."""
     for group in runs.groups:
-        stem = f"{group[0].tier}-{group[0].data}"
+        stem = group[0].stem
         yield _distribution(runs, group, stem)
         if group[0].space == "nas-bench-201":
             picture = _anytime(runs, group[0], stem)

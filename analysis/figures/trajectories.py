@@ -26,7 +26,7 @@ Column = Callable[[pd.DataFrame], pd.Series]
 def build(runs: Runs) -> Iterator[Picture]:
     """Every figure over epochs, one a tier and image set."""
     for group in runs.groups:
-        stem = f"{group[0].tier}-{group[0].data}"
+        stem = group[0].stem
         one_shot = [s for s in group if s.space.startswith(ONE_SHOT)]
         for picture in (
             _figure_1(runs, one_shot, stem),
@@ -231,9 +231,10 @@ def _noise(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture | None
     return Picture(
         f"noise-{stem}",
         "Eq. (19) measured: what the posterior's noise does to the validation loss",
-        "Measured: the mean loss over 100 draws of the posterior minus the loss at its mean. Predicted: half the sum "
-        "of sigma_i^2 H_ii. One point a search and measured epoch; bars are one standard error. On the line the "
-        f"second-order term explains the effect of the noise. {note(runs, [s for s, _ in found])}",
+        "Measured: the mean loss over antithetic pairs of draws of the posterior minus the loss at its mean. "
+        "Predicted: half the sum of sigma_i^2 H_ii. One point a search and measured epoch; bars are one standard "
+        "error. On the line the second-order term explains the effect of the noise. "
+        f"{note(runs, [s for s, _ in found])}",
         figure,
     )
 

@@ -21,7 +21,7 @@ from analysis.runs import Runs, Setting
 _HERE = Path(__file__).parent
 HEADLINE = (
     "nas-bench-201-first-order", "nas-bench-201-second-order", "space-3-first-order", "selection-improves-first-order",
-    "reading-ivon-fast", "reading-ivon", "reading-weights-at-draws",
+    "selection-beats-zero-cost", "reading-ivon-fast", "reading-ivon", "reading-weights-at-draws",
 )  # fmt: skip
 """The claims that the page opens with."""
 
@@ -69,14 +69,9 @@ def _headline(judged: Sequence[tuple[Claim, Finding]]) -> str:
     lines = []
     for name in HEADLINE:
         claim, finding = by_id[name]
-        numbers = f" {finding.effect}," if finding.effect else ""
-        interval = (
-            f" 95 % interval {finding.interval.low:.2f} to {finding.interval.high:.2f}," if finding.interval else ""
-        )
-        n = f" n = {finding.n} pairs:" if finding.n else ""
         lines.append(
             f'<li><strong class="{_colour(finding.verdict)}">{html.escape(finding.qualified)}</strong>: '
-            f"{html.escape(f'{claim.marked}.{numbers}{interval}{n} {finding.evidence}.')}</li>"
+            f"{html.escape(claims.sentence(claim, finding))}</li>"
         )
     return (
         "<p>What Zhang et al., BaLeNAS (CVPR 2022, arXiv 2111.13204) claims, and what came out here. "

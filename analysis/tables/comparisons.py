@@ -10,17 +10,18 @@ import pandas as pd
 
 from analysis import regression, statistics
 from analysis.rendering import Cell, MeanSd, Table
-from analysis.runs import MEASURE, Runs, Setting, display, method_of, share
-from analysis.statistics import Conclusion
+from analysis.runs import MEASURE, Runs, Setting, display, method_of, share, within
 from analysis.tables.accuracy import DIGITS, caption, notes
+from benchmarks.spec import Status
 
 COLLAPSED = (
-    "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %); exact (Clopper-Pearson) "
-    "interval. An interquartile mean of few searches deletes exactly the collapses."
+    "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %), or diverged; exact "
+    "(Clopper-Pearson) interval. Everything else is of the finished searches alone. An interquartile mean of few "
+    "searches deletes exactly the collapses."
 )
 TESTS = (
-    "Exact two-sided Wilcoxon signed-rank tests and two one-sided t-tests, each Holm-corrected over the rows; "
-    f"Student's t intervals. No verdict on fewer than {statistics.MINIMUM_PAIRS} pairs."
+    "Exact two-sided Wilcoxon signed-rank tests, each of its row alone; Student's t intervals. Verdicts are those of "
+    "python -m analysis.check_claims, corrected over the claims that are read together."
 )
 IMPROVEMENT = (
     "Probability of improvement: that a search of the first beats an independent one of the second on the same space, "
@@ -31,14 +32,6 @@ PAIRS = (
     ("balenas-tf-2nd", "balenas-2nd"), ("balenas-tf-1st", "zero-cost"), ("zero-cost", "random"),
     ("darts-1st", "random"), ("balenas-1st", "random"),
 )  # fmt: skip
-VERDICTS = {
-    Conclusion.FEW: "undecided",
-    Conclusion.EQUIVALENT: "equivalent",
-    Conclusion.LARGER: "better",
-    Conclusion.SMALLER: "worse",
-    Conclusion.OPEN: "undecided",
-    Conclusion.UNATTAINABLE: "too few pairs for a difference",
-}
 
 
 def floor(space: str) -> float:
@@ -52,12 +45,13 @@ def floor(space: str) -> float:
 
 def points(runs: Runs, setting: Setting) -> Table:
     """Every search, the median and the collapse rate, before any mean that hides collapses."""
-    low = floor(setting.space)
+    low, failed = floor(setting.space), within(runs.failed, setting)
     rows: list[tuple[Cell, ...]] = []
     for label in runs.labels(setting):
         frame = runs.of(setting, label)
         values = frame[MEASURE].to_numpy(float)
-        collapses = statistics.collapse_rate(values, floor=low, all_skip=all_skip(frame))
+        lost = int((failed.loc[failed["label"] == label, "status"] == Status.DIVERGED).sum())
+        collapses = statistics.collapse_rate(values, floor=low, all_skip=all_skip(frame), diverged=lost)
         rows.append(
             (
                 display(label),
@@ -104,39 +98,30 @@ def paired(runs: Runs, setting: Setting) -> Table | None:
     chosen += [(a, b) for a, b in itertools.combinations(labels, 2) if method_of(a) == method_of(b)]
     if not chosen:
         return None
-    margin = statistics.margin(setting.space)
-    results = []
+    rows: list[tuple[Cell, ...]] = []
     for first, second in chosen:
         both = pd.DataFrame({"a": _by_seed(runs, setting, first), "b": _by_seed(runs, setting, second)}).dropna()
         if len(both):
-            equivalent = statistics.equivalence(both["a"] - both["b"], margin)
-            results.append((first, second, statistics.paired(both["a"], both["b"]), equivalent))
-    if not results:
+            result = statistics.paired(both["a"], both["b"])
+            name = f"{display(first)} - {display(second)}"
+            rows.append((name, result.n, *mean_difference(result), result.median, better_in(result), f"{result.p:.3f}"))
+    if not rows:
         return None
-    adjusted = statistics.holm([result.p for _, _, result, _ in results])
-    equivalents = statistics.holm([equivalent for *_, equivalent in results])
-    rows = tuple(
-        _paired_row(first, second, result, p, equivalent, len(results))
-        for (first, second, result, _), p, equivalent in zip(results, adjusted, equivalents, strict=True)
-    )
     return Table(
         f"paired-{setting.name}",
         f"Paired differences at equal seeds on {setting.space} ({setting.title})",
-        (
-            "difference", "pairs", "mean ± sd", "95 % interval of the mean", "median", "better in", "p (Holm)",
-            "p equivalent (Holm)", "verdict",
-        ),
-        rows,
-        caption(runs, setting, f"CIFAR-10 test accuracy in points; margin of equivalence ±{margin:g}."),
+        ("difference", "pairs", "mean ± sd", "95 % interval of the mean", "median", "better in", "p"),
+        tuple(rows),
+        caption(runs, setting, "CIFAR-10 test accuracy in points."),
         (
             *notes(runs, setting),
             TESTS,
         ),
-    )  # fmt: skip
+    )
 
 
 def across(runs: Runs, group: Sequence[Setting]) -> Table | None:
-    """Pairs over all spaces of a tier: each space counts equally, seeds are resampled within spaces."""
+    """Pairs over all spaces of a tier, each of which counts equally."""
     rows: list[tuple[Cell, ...]] = []
     for first, second in PAIRS:
         held = [s for s in group if {first, second} <= set(runs.labels(s))]
@@ -149,46 +134,30 @@ def across(runs: Runs, group: Sequence[Setting]) -> Table | None:
                 odds.append(statistics.probability_of_improvement(a, b))
         if len(strata) < 2:
             continue
-        interval = statistics.stratified_bootstrap(strata)
+        interval = statistics.stratified_interval(strata)
         rows.append(
             (
                 f"{display(first)} - {display(second)}",
                 len(strata),
                 ", ".join(str(len(stratum)) for stratum in strata),
                 float(np.mean([stratum.mean() for stratum in strata])),
-                f"{interval.low:.2f} to {interval.high:.2f}",
+                f"{interval.low:.2f} to {interval.high:.2f}" if interval.is_finite else None,
                 f"{np.mean(odds):.2f}",
             )
         )
     if not rows:
         return None
     return Table(
-        f"across-{group[0].tier}-{group[0].data}",
+        f"across-{group[0].stem}",
         f"Differences over all spaces ({group[0].title})",
         ("difference", "spaces", "pairs in each", "mean over spaces", "95 % interval", "probability of improvement"),
         tuple(rows),
         f"{group[0].description}. n = pairs in each space, as listed. CIFAR-10 test accuracy in points at equal seeds, "
-        "mean of the spaces' means, percentile bootstrap of seeds within spaces.",
+        "mean of the spaces' means; the interval is Student's t with the spaces' own spreads (Welch, Satterthwaite).",
         (
             *([DIGITS] if group[0].is_digits else []),
             IMPROVEMENT,
         ),
-    )
-
-
-def _paired_row(
-    first: str, second: str, result: statistics.Paired, p: float, equivalent: float, tests: int
-) -> tuple[Cell, ...]:
-    conclusion = statistics.conclude(result.n, p=p, p_equivalent=equivalent, direction=result.direction, tests=tests)
-    return (
-        f"{display(first)} - {display(second)}",
-        result.n,
-        *mean_difference(result),
-        result.median,
-        better_in(result),
-        f"{p:.3f}",
-        f"{equivalent:.3f}",
-        VERDICTS[conclusion],
     )
 
 

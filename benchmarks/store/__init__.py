@@ -233,8 +233,8 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
     Returns:
         The trace columns, preceded by ``method, space, seed, tier, data, images, numerics, status, message, spec_hash,
         upstream`` and followed by the budget (``budget.*``), the config (``config.*``), the way of computing
-        (``compute.*``) and the facts (``facts.*``). The same run in two folders counts once. Failed runs have their
-        last row, if any, and their status.
+        (``compute.*``) and the facts (``facts.*``). The same run in two folders counts once, and as finished where one
+        of them has it finished. Failed runs have their last row, if any, and their status.
     """
     seen: dict[str, list[dict[str, Any]]] = {}
     for folder in folders:
@@ -258,7 +258,10 @@ def frame(folders: Sequence[Path], *, final: bool = True) -> pd.DataFrame:
             tail |= {f"compute.{k}": v for k, v in asdict(record.spec.compute).items()}
             tail |= {f"facts.{k}": v for k, v in record.facts.items() if not isinstance(v, Mapping | list)}
             rows: Sequence[Mapping[str, Value]] = record.rows[-1:] if final else record.rows
-            seen.setdefault(record.spec.hash, [keys | dict(row) | tail for row in rows or ({},)])
+            found = [keys | dict(row) | keys | tail for row in rows or ({},)]
+            held = seen.setdefault(record.spec.hash, found)
+            if held[0]["status"] != Status.DONE.value == record.status.value:
+                seen[record.spec.hash] = found
     return pd.DataFrame([row for rows in seen.values() for row in rows])
 
 

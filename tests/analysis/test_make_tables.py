@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import make_tables, rendering, runs, tables
+from analysis import make_tables, published, rendering, runs, tables
 from analysis.rendering import MeanSd, Table
 from benchmarks import tiers
 from benchmarks.spec import Status
@@ -102,6 +103,62 @@ def test_a_number_that_is_not_the_tiers_is_in_the_label(make_store):
     assert {row[1] for row in rows_of(table, "DARTS (1st)")} == {"published"}
     place = table.rows.index(*rows_of(table, "DARTS (1st) [flip=True, arch_lr=0.5]"))
     assert "digits with flip=True, arch_lr=0.5, not the paper's setting" in str(table.rows[place + 1][-1])
+
+
+def test_image_sizes_are_not_mixed(make_store):
+    folder = make_store(methods=("random", "darts-1st"), space_names=("nas-bench-201",), tier="cpu")
+    made = record("darts-1st", "nas-bench-201", 0, "cpu")
+    larger = replace(made.spec, budget=tiers.changed(made.spec.budget, ["image_size=32", "padding=4"]))
+    Store(folder).append(replace(made, spec=larger))
+    Store(folder).append(replace(made, spec=replace(larger, seed=1), status=Status.DIVERGED))
+    loaded = runs.load([folder])
+    small, large = loaded.settings
+    assert (small.name, large.name) == ("nas-bench-201-cpu-cifar10", "nas-bench-201-cpu-cifar10-image_size=32")
+    assert "16x16" in small.description and "32x32" in large.description and large.title.endswith("image_size=32")
+    assert (len(loaded.of(small, "darts-1st")), loaded.labels(large)) == (2, ["darts-1st [image_size=32, padding=4]"])
+    assert loaded.setting_of(loaded.of(large).iloc[0]) == large and len(loaded.groups) == 2
+    found = {table.name: table for table in tables.build(loaded)}
+    assert not any("did not finish" in note for note in found[f"points-{small.name}"].notes)
+    lost = rows_of(found[f"points-{large.name}"], "DARTS (1st) [image_size=32, padding=4]")[0]
+    assert lost[1] == 1 and str(lost[4]).endswith("of 2")
+
+
+def test_copies_of_the_images_are_told_apart(make_store):
+    folder = make_store(methods=("random",), space_names=("nas-bench-201",))
+    made = record("random", "nas-bench-201", 0)
+    Store(folder).append(replace(made, spec=replace(made.spec, images="f" * 64)))
+    names = [setting.name for setting in runs.load([folder]).settings]
+    assert names == ["nas-bench-201-quick-digits-000000", "nas-bench-201-quick-digits-ffffff"]
+
+
+def test_a_failed_run_of_newer_numerics_hides_no_finished_one(make_store):
+    folder = make_store(methods=("random",), seeds=1, space_names=("nas-bench-201",))
+    failed = record("random", "nas-bench-201", 0, status=Status.ERROR)
+    Store(folder).append(replace(failed, spec=replace(failed.spec, numerics=failed.spec.numerics + 1)))
+    loaded = runs.load([folder])
+    assert len(loaded.finals) == 1 and loaded.superseded == 0
+
+
+def test_equivalent_is_not_different_as_well(make_store):
+    folder = make_store(methods=("random",), space_names=("nas-bench-201",))
+    loaded = runs.load([folder])
+    setting = loaded.settings[0]
+    row = published.find("Table 1").row("BaLeNAS (1st)")
+    row = replace(row, cells=tuple(replace(cell, sd=0.02) for cell in row.cells))
+    near = {cell.column.measure: cell.value + 0.7 + 0.01 * np.arange(8) for cell in row.cells}
+    verdict = tables.accuracy._verdict(replace(setting, tier="paper"), "balenas-1st", row, at_papers(near))
+    assert verdict == "equivalent in 6, different in 0, undecided in 0 of 6"
+    far = {cell.column.measure: cell.value - 30 + 0.01 * np.arange(8) for cell in row.cells}
+    verdict = tables.accuracy._verdict(replace(setting, tier="paper"), "balenas-1st", row, at_papers(far))
+    assert verdict == "equivalent in 0, different in 6, undecided in 0 of 6"
+    quoted = published.find("Table 1").row("DARTS (1st)")
+    assert "not stated" in tables.accuracy._verdict(replace(setting, tier="paper"), "darts-1st", quoted, at_papers(far))
+
+
+def at_papers(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    budget = tiers.budget("paper", "nas-bench-201")
+    named = {f"budget.{name}": value for name, value in asdict(budget).items()}
+    return pd.DataFrame(columns).assign(tier="paper", space="nas-bench-201", data="cifar10", **named)
 
 
 def test_failed_runs_are_counted_not_averaged(make_store):

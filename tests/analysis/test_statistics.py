@@ -43,7 +43,6 @@ def test_paired_counts_and_direction():
     assert result.median == 0.5
     assert statistics.paired([1.0, 2.0, 9.0], [2.0, 3.0, 1.0]).direction == 0
     assert statistics.paired([1.0, 2.0, 9.0], [2.0, 3.0, 9.0]).direction == -1
-    assert result.probability == pytest.approx(2.5 / 4)
     assert result.sd == pytest.approx(np.std([2, 0, 1, -8], ddof=1))
 
 
@@ -75,14 +74,31 @@ def test_the_interval_covers_the_mean():
     assert 0.92 < inside / 200 < 0.98
 
 
-def test_stratified_bootstrap_does_not_see_differences_between_strata():
+def test_stratified_interval_does_not_see_differences_between_strata():
     rng = np.random.default_rng(0)
     low, high = rng.normal(0, 0.1, 10), rng.normal(100, 0.1, 10)
-    interval = statistics.stratified_bootstrap([low, high])
+    interval = statistics.stratified_interval([low, high])
     assert interval.high - interval.low < 0.2
     assert interval.low < 50 < interval.high + 0.1
     pooled = statistics.mean_interval(np.concatenate([low, high]))
     assert pooled.high - pooled.low > 20
+
+
+def test_stratified_interval_covers_the_mean_with_few_values():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        interval = statistics.stratified_interval([rng.normal(1, 5, 6), rng.normal(2, 1, 8), rng.normal(3, 1, 6)])
+        inside += interval.low <= 2 <= interval.high
+    assert 0.92 < inside / 400 < 0.98
+
+
+def test_stratified_interval_of_one_group_is_the_means():
+    values = [93.1, 90.2, 91.7, 88.8]
+    one, of_mean = statistics.stratified_interval([values]), statistics.mean_interval(values)
+    assert (one.low, one.high) == pytest.approx((of_mean.low, of_mean.high))
+    assert not statistics.stratified_interval([values, [90.0]]).is_finite
+    assert statistics.stratified_interval([[1.0, 1.0], [3.0, 3.0]]) == statistics.Interval(2.0, 2.0)
 
 
 @pytest.mark.parametrize(("pairs", "tests", "can"), [(6, 1, True), (6, 2, False), (8, 6, True), (8, 7, False)])
@@ -150,12 +166,17 @@ def test_interquartile_mean_deletes_a_collapse():
     values = [54.3, 93.0, 93.0, 93.0]
     assert statistics.interquartile_mean(values) == 93.0
     rate = statistics.collapse_rate(values, floor=60.0, all_skip=[True, False, False, False])
-    assert (rate.count, rate.n, rate.share) == (1, 4, 0.25)
+    assert (rate.count, rate.n) == (1, 4)
     assert rate.interval.low < 0.25 < rate.interval.high
 
 
 def test_collapse_counts_each_run_once():
     assert statistics.collapse_rate([10.0, 90.0], floor=60.0, all_skip=[True, True]).count == 2
+
+
+def test_a_diverged_run_has_collapsed():
+    rate = statistics.collapse_rate([10.0, 90.0], floor=60.0, all_skip=[False, False], diverged=2)
+    assert (rate.count, rate.n) == (3, 4)
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [[1.0]]])

@@ -121,3 +121,13 @@ def test_mistakes(arguments: list[str], mistake: str, tmp_path: Path, capsys: py
     error = capsys.readouterr().err
     assert mistake in error and len(error.splitlines()) == 1
     assert not output.exists()
+
+
+def test_measurements_of_other_searches_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.parquet"
+    about = {"seed": 0, "budget": {"tier": "smoke"}, "specs": {"darts-1st": "of other images"}}
+    path.write_bytes(observations.encoded([], about))
+    before = path.read_bytes()
+    assert mechanism.main(["--tier", "smoke", "--output", str(path)]) == 2
+    assert "has other searches (seed 0 at the smoke tier, spec of other images)" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -147,6 +147,20 @@ def test_frame_counts_a_run_in_two_folders_once(tmp_path: Path) -> None:
         store.frame([tmp_path / "missing"])
 
 
+@pytest.mark.parametrize("order", [("lost", "done"), ("done", "lost")])
+def test_a_finished_run_stands_before_a_failed_one_of_another_folder(tmp_path: Path, order: tuple[str, str]) -> None:
+    store.Store(tmp_path / "done").open().append(record())
+    store.Store(tmp_path / "lost").open().append(record(status=Status.TIMEOUT, rows=record().rows[:1]))
+    frame = store.frame([tmp_path / name for name in order], final=False)
+    assert list(frame["status"]) == ["done", "done"] and list(frame["epoch"]) == [0, 1]
+
+
+def test_no_row_passes_for_another_run(tmp_path: Path) -> None:
+    store.Store(tmp_path).open().append(record(rows=({"epoch": 0, "seed": 7, "images": "1" * 64, "status": "error"},)))
+    row = store.frame([tmp_path]).iloc[0]
+    assert (row["seed"], row["images"], row["status"]) == (0, "0" * 64, "done")
+
+
 def test_the_spec_hash_covers_everything() -> None:
     spec = record().spec
     assert RunSpec.from_json(spec.to_json()).hash == spec.hash
