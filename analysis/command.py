@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import runs
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, in_one_line
 from benchmarks.files import write_atomically
 
 DEFAULT_OUTPUT = Path("results/analysis")
@@ -112,6 +112,6 @@ def main(
     except BrokenPipeError:  # the reader of what we print has seen enough, for instance head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, PermissionError) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return 2

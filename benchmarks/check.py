@@ -7,6 +7,7 @@ same checks over every registered method and space.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import subprocess
@@ -20,9 +21,9 @@ import torch
 from rich.console import Console
 
 from benchmarks import images, spaces, tiers
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, in_one_line
 from benchmarks.seeds import Seeds
-from benchmarks.spec import Method, SearchProblem, Trace
+from benchmarks.spec import Method, SearchProblem, Trace, check_trace
 from methods import resolve
 
 
@@ -72,6 +73,7 @@ def run_through(method: Method, first: int = 0) -> list[Trace]:
     for epoch in range(first, method.epochs + 1):
         trace = method.train_epoch(epoch) if epoch else {}
         trace |= method.measure(epoch)
+        check_trace(trace, rows)
         row: Trace = {"epoch": epoch, "architecture": method.problem.space.encode(method.architecture())}
         rows.append(row | {key: value for key, value in trace.items() if not key.startswith("seconds")})
     return rows
@@ -108,7 +110,7 @@ def is_deterministic(make: Make) -> None:
 
 
 def continues_bit_for_bit(make: Make) -> None:
-    """Stopped after any epoch, saved and loaded into a new instance, it ends in the same bits."""
+    """Stopped after any epoch, saved to a file and loaded into a new instance, it ends in the same bits."""
     whole = make(0)
     expected = run_through(whole)
     for stop in range(whole.epochs):
@@ -118,11 +120,25 @@ def continues_bit_for_bit(make: Make) -> None:
                 first.train_epoch(epoch)
             first.measure(epoch)
         second = make(0)
-        second.load_state_dict(first.state_dict())
+        second.load_state_dict(_through_a_checkpoint(first.state_dict()))
         if repr(run_through(second, stop + 1)) != repr(expected[stop + 1 :]):
             raise Broken(f"stopped after epoch {stop} and continued from state_dict(), it ends elsewhere")
         if _state(second) != _state(whole):
             raise Broken(f"stopped after epoch {stop} and continued, its final state differs")
+
+
+def _through_a_checkpoint(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as it comes back from ``benchmarks.checkpoint``."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        return dict(torch.load(buffer, weights_only=True))
+    except Exception as error:
+        raise Broken(
+            f"a checkpoint cannot hold its state_dict() ({type(error).__name__}): give tensors, numbers, texts, and "
+            "lists and dicts of these"
+        ) from None
 
 
 def measuring_changes_nothing(make: Make) -> None:
@@ -224,8 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     console.print(
                         f"[red]broken[/red]  {space}  {check.__name__.replace('_', ' ')}: {line}", highlight=False
                     )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, PermissionError) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 1 if broken else 0
 

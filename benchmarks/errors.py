@@ -35,6 +35,13 @@ def check_counts(**settings: int) -> None:
             raise UserError(f"{name} is a count, got {value}: choose 1 or more")
 
 
+def in_one_line(error: UserError | PermissionError) -> str:
+    """What a command line says of a mistake, or of a path that is not to be entered."""
+    if isinstance(error, PermissionError):
+        return f"no permission for {error.filename}: mend its permissions, or name another path"
+    return str(error)
+
+
 def exit_code(work: Callable[[], int | None], codes: Mapping[type[UserError], int] | None = None) -> int:
     """Do the work of a command line.
 
@@ -47,6 +54,6 @@ def exit_code(work: Callable[[], int | None], codes: Mapping[type[UserError], in
     """
     try:
         return work() or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, PermissionError) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return next((code for kind, code in (codes or {}).items() if isinstance(error, kind)), 2)

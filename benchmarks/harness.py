@@ -27,7 +27,17 @@ from benchmarks.files import CannotWrite
 from benchmarks.logs import RunLog
 from benchmarks.plan import Job
 from benchmarks.seeds import Seeds
-from benchmarks.spec import Diverged, Method, RunRecord, RunSpec, SearchProblem, Status, Trace, Value
+from benchmarks.spec import (
+    Diverged,
+    Method,
+    RunRecord,
+    RunSpec,
+    SearchProblem,
+    Status,
+    Trace,
+    Value,
+    check_trace,
+)
 from benchmarks.store import Store
 from methods import resolve
 from methods.differentiable import DifferentiableSearch
@@ -130,7 +140,7 @@ def execute_together(
                 with run:
                     if isinstance(trace, Exception):
                         raise trace
-                    run.facts["trained_together"] = len(level)
+                    run.facts["trained_together"] = min(len(level), run.facts.get("trained_together", len(level)))
                     run.advance(trace)
             except Held:
                 going.remove(run)
@@ -145,8 +155,7 @@ def fail(job: Job, settings: Settings, message: str) -> RunRecord:
     """Record that a run ends its process whenever it is tried."""
     facts = {**environment.facts(), "seconds_total": 0.0, "resumed": False}
     record = RunRecord(job.spec, Status.ERROR, message, (), facts)
-    settings.store.append(record)
-    RunLog(settings.store.log(job.spec)).end(record)
+    _keep(record, settings.store, RunLog(settings.store.log(job.spec)))
     return record
 
 
@@ -208,6 +217,7 @@ class Run:
         """Measure what an epoch's training, whose trace this is, came to; keep it, and end the run after the last."""
         method, epoch, space = self.method, self.epoch, spaces.get(self.spec.space)
         trace = trace | method.measure(epoch)
+        check_trace(trace, self.rows)
         architecture = method.architecture()
         seconds = self.before + time.perf_counter() - self.started
         counts: Trace = {f"count_{op}": n for op, n in space.operation_counts(architecture).items()}
@@ -250,11 +260,18 @@ class Run:
         self.facts |= {"seconds_total": time.perf_counter() - self.started, "resumed": self.checkpoint.resumed}
         rows = _with_ground_truth(self.spec, self.settings, self.rows, self.facts)
         self.record = RunRecord(self.spec, status, message, tuple(rows), self.facts)
-        self.settings.store.append(self.record)
-        self.log.end(self.record)
+        _keep(self.record, self.settings.store, self.log)
         self.is_over = True
         if status is Status.DONE:
             self.checkpoint.path.unlink(missing_ok=True)
+
+
+def _keep(record: RunRecord, store: Store, log: RunLog) -> None:
+    """Write the record and end the log. A finished run whose repetition failed is moved, not lost."""
+    if record.status is not Status.DONE and (kept := store.keep_finished(record.spec)) is not None:
+        log.warn(f"{record.spec.label} was finished and failed when done again; its earlier result is kept in {kept}")
+    store.append(record)
+    log.end(record)
 
 
 def _problem(

@@ -53,7 +53,7 @@ def seeds(text: str) -> list[int]:
         numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
         raise UserError(f"seeds {text!r} are not numbers: {mend}") from None
-    if min(numbers) < 0 or text.strip() == "0":
+    if min(numbers) < 0 or ("," not in text and numbers[0] == 0):
         raise UserError(f"seeds {text!r}: a count is at least 1 and a seed at least 0, {mend}")
     if len(set(numbers)) != len(numbers):
         raise UserError(f"seeds {text!r} name one twice: {mend}")
@@ -132,18 +132,18 @@ def _check_distinct(methods: Sequence[str]) -> None:
 
 
 def _planned(groups: Sequence[Group], seed_list: Sequence[int], data_dir: Path | None, compute: Compute) -> Plan:
-    digests: dict[str, str] = {}
     for group in groups:
         spaces.get(group.space)
-    for group in groups:
-        if group.budget.data not in digests:
-            digests[group.budget.data] = images.load(group.budget.data, data_dir).sha256
+    found = {name: images.load(name, data_dir) for name in dict.fromkeys(group.budget.data for group in groups)}
+    for budget in {group.budget for group in groups}:
+        sizes = {"train": budget.train_images, "valid": budget.valid_images, "size": budget.image_size}
+        images.check_split(found[budget.data], **sizes)
     chains: list[tuple[Job, ...]] = []
     for seed in seed_list:
         for group in groups:
             by_root: dict[str, dict[str, Job]] = defaultdict(dict)
             for method in group.methods:
-                jobs = lineage(method, group.space, seed, group.budget, digests[group.budget.data], compute)
+                jobs = lineage(method, group.space, seed, group.budget, found[group.budget.data].sha256, compute)
                 for job in jobs:
                     by_root[jobs[0].spec.method].setdefault(job.spec.method, job)
             chains += [tuple(chain.values()) for chain in by_root.values()]
@@ -162,9 +162,12 @@ def done(the_plan: Plan, store: Store) -> dict[str, RunRecord]:
 
 
 def check_tables(the_plan: Plan, store: Store, kept: Iterable[RunRecord], tables: Path | None) -> None:
-    """Raise ``UserError`` where a space has no table, or a run of the store that is kept was looked up in another."""
-    names = dict.fromkeys(job.spec.space for job in the_plan.jobs)
-    digests = {space: ground_truth.load(space, tables=tables).digest for space in names}
+    """Raise ``UserError`` for a table that is missing or lacks an accuracy, and for a kept run of another table."""
+    digests: dict[str, str] = {}
+    for space in dict.fromkeys(job.spec.space for job in the_plan.jobs):
+        table = ground_truth.load(space, tables=tables)
+        table.accuracies(spaces.get(space).at(0))
+        digests[space] = table.digest
     for record in kept:
         usual = digests[record.spec.space]
         if record.facts.get("ground_truth_digest", usual) != usual:

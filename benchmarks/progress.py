@@ -21,7 +21,8 @@ def line(record: RunRecord, number: int, total: int) -> str:
     if record.status is not Status.DONE:
         return f"{head}  [red]{record.status}[/red] {record.last_line}"
     accuracy = record.final.get("cifar10_test")
-    return f"{head}  CIFAR-10 test {accuracy:.2f} %  ({record.facts['seconds_total']:.1f} s)"
+    found = f"{accuracy:.2f} %" if accuracy is not None else "not in the table"
+    return f"{head}  CIFAR-10 test {found}  ({record.facts['seconds_total']:.1f} s)"
 
 
 @contextmanager

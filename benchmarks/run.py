@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import execution, plan, spaces, store
-from benchmarks.errors import UserError, one_of
+from benchmarks.errors import UserError, in_one_line, one_of
 from benchmarks.files import CannotWrite
 from benchmarks.harness import Settings
 from benchmarks.spec import DEVICES, PRECISIONS, Compute, RunRecord, Status
@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotWrite as error:
         print(f"error: {error}; finished runs are kept", file=sys.stderr)
         return CANNOT_WRITE
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, PermissionError) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept; the same command goes on where this one stopped", file=sys.stderr)
@@ -119,6 +119,8 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         or not (options.time_limit is None or 0 < options.time_limit < math.inf)
     ):
         raise UserError("--jobs, --checkpoint-every and --time-limit must be positive numbers")
+    if options.dask_scheduler and options.together:
+        raise UserError("--together trains in this process, on none of a cluster's: leave it or --dask-scheduler out")
     the_plan = _plan(options)
     results = store.Store(options.output.absolute() if options.dask_scheduler else options.output)
     results.check()
@@ -213,9 +215,11 @@ def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
     ])  # fmt: skip
     if len(done):
         table = Table("space", "method", "n", "CIFAR-10 test %, mean ± sd (ddof 1)")
-        for (space, method), values in done.groupby(["space", "method"], sort=False)["accuracy"]:
+        for (space, method), found in done.groupby(["space", "method"], sort=False)["accuracy"]:
+            values = found.dropna().astype(float)  # an imported table may lack some
             spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
-            table.add_row(str(space), str(method), str(len(values)), f"{values.mean():.2f}{spread}")
+            mean = f"{values.mean():.2f}{spread}" if len(values) else "not in the table"
+            table.add_row(str(space), str(method), str(len(values)), mean)
         console.print(table)
     failed = [r for r in records if r.status is not Status.DONE]
     for record in failed:

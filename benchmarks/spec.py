@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +30,37 @@ for ones that today's code would give."""
 Value = float | int | str | list[float] | None
 """What a trace may hold under a key; None and NaN both mean 'not measured'."""
 Trace = dict[str, Value]
+TAKEN = frozenset({
+    "epoch", "architecture", "seconds", "method", "space", "seed", "tier", "data", "images", "numerics", "status",
+    "message", "spec_hash", "upstream", "label",
+})  # fmt: skip
+"""Names that the harness and the tables give to columns of their own."""
+
+
+def check_trace(trace: Mapping[str, object], rows: Sequence[Mapping[str, object]] = ()) -> None:
+    """Raise ``UserError`` for what cannot be kept as a row after others: a name that is taken, or a value's kind."""
+    for name, value in trace.items():
+        if name in TAKEN:
+            raise UserError(f"a trace may not have {name!r}, which the harness writes: choose another name")
+        kind = _kind(value)
+        if kind is None:
+            allowed = "a number, a text, a list of numbers or None"
+            raise UserError(f"{name!r} of a trace is of type {type(value).__name__}: give {allowed}")
+        before = next((found for row in rows if (found := _kind(row.get(name))) != "nothing"), kind)
+        if "nothing" != kind != before:
+            raise UserError(f"{name!r} of a trace was a {before} and is a {kind}: give one kind at all epochs")
+
+
+def _kind(value: object) -> str | None:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "truth value"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    return "list of numbers" if isinstance(value, list) and all(_kind(one) == "number" for one in value) else None
 
 
 class Status(StrEnum):
@@ -141,6 +172,8 @@ ON_CPU = Compute()
 @dataclass(frozen=True)
 class RunSpec:
     """One run, completely. Two runs with equal hashes give the same bits on the same machine.
+
+    With ``compute.together`` the bits may also depend on how many seeds trained together, a fact of the record.
 
     Attributes:
         method: a built-in name or ``package.module:Class``.

@@ -105,4 +105,11 @@ def changed(budget: Budget, words: Iterable[str]) -> Budget:
     found = replace(budget, **numbers)  # type: ignore[arg-type]
     if min(found.train_images, found.valid_images) < found.batch_size:
         raise UserError(f"batch_size={found.batch_size} is larger than a split of images: choose a smaller one")
+    if found.train_images // found.batch_size != found.valid_images // found.batch_size:
+        steps = f"train_images={found.train_images} and valid_images={found.valid_images}"
+        raise UserError(f"{steps} make epochs of different length, and every step takes a batch of both: change both")
+    if max(found.probe_images, found.hessian_images) > min(found.train_images, found.valid_images):
+        raise UserError("probe_images and hessian_images come out of the splits: choose no more than these have")
+    if found.nesterov and found.momentum == 0:
+        raise UserError("momentum=0 leaves Nesterov nothing to look ahead with: give nesterov=false too")
     return found

@@ -47,8 +47,8 @@ class SearchConfig:
     Attributes:
         order: 1, or 2 for DARTS's unrolled gradient.
         update_order: ``architecture-first`` as in quark0/darts, or ``weights-first`` as AutoDL's DARTS-V1 does it.
-        weights_at: weights train at the ``mean`` (the author's left-over code) or at a ``sample`` of the posterior,
-            which for a point optimizer is the same.
+        weights_at: weights train at the ``mean`` (the author's left-over code) or at a ``sample``: wherever the
+            optimizer takes its gradients, for a plain point optimizer the mean again.
         samples: Monte Carlo samples M of an architecture step.
         unrolled_at: second order only: ``sample`` draws first and takes every term there, an estimate of the gradient
             of E_q; ``mean`` unrolls before drawing, so that only the finite difference sees the noise (the author's

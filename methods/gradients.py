@@ -109,7 +109,10 @@ def _mixed_finite_difference(
     weights: tuple[nn.Parameter, ...],
     vector: list[Tensor],
 ) -> Tensor:
-    """Central difference of dL/d alpha along ``vector``: (g(w + eps v) - g(w - eps v)) / (2 eps)."""
+    """Central difference of dL/d alpha along ``vector``: (g(w + eps v) - g(w - eps v)) / (2 eps).
+
+    In full precision: bfloat16 cannot resolve so small a step of the weights.
+    """
     if supernet.networks:  # a step for each of the stacked networks
         lengths = torch.stack([torch.linalg.vector_norm(v.flatten(1), dim=1) for v in vector])
         eps = RADIUS / torch.linalg.vector_norm(lengths, dim=0)
@@ -124,7 +127,8 @@ def _mixed_finite_difference(
             }
         return _gradient_in_alpha(supernet, relax, alpha, batch, moved)
 
-    mixed: Tensor = (slope(1.0) - slope(-1.0)) / (2 * eps[..., None].to(alpha.device))
+    with supernet.in_full_precision():
+        mixed: Tensor = (slope(1.0) - slope(-1.0)) / (2 * eps[..., None].to(alpha.device))
     return mixed
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -38,6 +39,10 @@ class StackedSupernet(Supernet):
         self.networks = len(supernets)
         self.stacked = nn.ParameterDict({_key(name): value.detach() for name, value in parameters.items()})
         self._template = (deepcopy(supernets[0]),)  # in a tuple, so that it is no submodule with parameters of its own
+
+    def parts(self) -> Iterator[nn.Module]:
+        """See ``Supernet``."""
+        return chain(self.modules(), self._template[0].modules())
 
     def logits(self, images: Tensor, weights: Tensor, active: Sequence[bool] | None) -> Tensor:
         """See ``Supernet``; ``active`` holds for all."""
@@ -167,12 +172,13 @@ class _Epoch:
     def give_back(self) -> None:
         """Copy weights and momenta to the searches."""
         for name, stacked in self.network.stacked.items():
-            momenta = self.sgd.state[stacked]["momentum_buffer"]
+            momenta = self.sgd.state[stacked].get("momentum_buffer")  # none without momentum
             for k, search in enumerate(self.searches):
                 own = search.supernet.get_parameter(_name(name))
                 with torch.no_grad():
                     own.copy_(stacked[k])
-                search.sgd.state[own]["momentum_buffer"] = momenta[k].clone(memory_format=torch.preserve_format)
+                if momenta is not None:
+                    search.sgd.state[own]["momentum_buffer"] = momenta[k].clone(memory_format=torch.preserve_format)
 
 
 def _key(name: str) -> str:

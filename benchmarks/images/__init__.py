@@ -9,7 +9,7 @@ from benchmarks.errors import one_of
 from benchmarks.images.batches import Augmentation, Batch, epoch_batches, probe
 from benchmarks.images.cifar10 import load_cifar10
 from benchmarks.images.digits import load_digits
-from benchmarks.images.image_set import ImageSet, SearchImages, search_split
+from benchmarks.images.image_set import ImageSet, SearchImages, check_split, search_split
 
 NAMES = ("digits", "cifar10")
 DATA_DIR_VARIABLE = "BALENAS_DATA_DIR"
@@ -44,6 +44,7 @@ __all__ = [
     "Batch",
     "ImageSet",
     "SearchImages",
+    "check_split",
     "data_directory",
     "epoch_batches",
     "load",

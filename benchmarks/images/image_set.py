@@ -89,16 +89,7 @@ def search_split(image_set: ImageSet, *, train: int, valid: int, size: int, gene
     Raises:
         UserError: too many images asked for, or a size that averaging cannot reach.
     """
-    available = len(image_set.labels)
-    if train < 1 or valid < 1 or train + valid > available:
-        raise UserError(
-            f"cannot split {image_set.name} into {train:,} + {valid:,} images: "
-            f"choose two positive numbers that add up to at most {available:,}"
-        )
-    native = image_set.images.shape[-1]
-    if size < 1 or native % size:
-        divisors = ", ".join(str(d) for d in range(1, native + 1) if native % d == 0)
-        raise UserError(f"cannot average {image_set.name} from {native} to {size} pixels: choose a size of {divisors}")
+    check_split(image_set, train=train, valid=valid, size=size)
     chosen = _dealing_order(image_set.labels, generator)
     parts = chosen[:train], chosen[train : train + valid]
     train_images, valid_images = (_shrink(image_set.images[part], size) for part in parts)
@@ -115,6 +106,20 @@ def search_split(image_set: ImageSet, *, train: int, valid: int, size: int, gene
         provenance=image_set.provenance,
         sha256=image_set.sha256,
     )
+
+
+def check_split(image_set: ImageSet, *, train: int, valid: int, size: int) -> None:
+    """Raise ``UserError`` where ``search_split`` would."""
+    available = len(image_set.labels)
+    if train < 1 or valid < 1 or train + valid > available:
+        raise UserError(
+            f"cannot split {image_set.name} into {train:,} + {valid:,} images: "
+            f"choose two positive numbers that add up to at most {available:,}"
+        )
+    native = image_set.images.shape[-1]
+    if size < 1 or native % size:
+        divisors = ", ".join(str(d) for d in range(1, native + 1) if native % d == 0)
+        raise UserError(f"cannot average {image_set.name} from {native} to {size} pixels: choose a size of {divisors}")
 
 
 def _dealing_order(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import images, spaces
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, in_one_line
 from benchmarks.files import prepare
 from benchmarks.proxies import chunks, scoring
 from benchmarks.proxies.request import Request
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{path}: {len(table.positions):,} of {table.population:,} architectures, seeds "
                 f"{', '.join(map(str, table.by_seed))}, {len(table.not_finite)} scores not finite"
             )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, PermissionError) as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: finished chunks are kept, run the command again to go on", file=sys.stderr)

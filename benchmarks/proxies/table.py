@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.errors import UserError
-from benchmarks.files import write_atomically
+from benchmarks.files import save
 
 SCHEMA_VERSION = 1
 CHANNELS = 16
@@ -151,8 +151,7 @@ def write(table: ScoreTable, path: Path) -> None:
     pq.write_table(
         data, buffer, compression="zstd", compression_level=19, use_dictionary=False, use_byte_stream_split=split
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    save(path, buffer.getvalue())
 
 
 def read(path: Path) -> ScoreTable:

@@ -117,8 +117,21 @@ class Store:
             return None
 
     def set_aside(self, path: Path, reason: str, warn: Callable[[str], None]) -> None:
-        """Move a damaged file of this store into its folder ``damaged``, under a name that is free."""
-        folder = self.folder / "damaged"
+        """Move a damaged file of this store into its folder ``damaged``."""
+        target = self._move(path, "damaged")
+        warn(f"{reason.partition(': move')[0]}; moved to {target}, and what it held is done again")
+
+    def keep_finished(self, spec: RunSpec) -> Path | None:
+        """Move the run's file, if it is a finished one, into the folder ``replaced``: a failed one takes its place."""
+        with suppress(DamagedFile):
+            record = self.get(spec)
+            if record is not None and record.status is Status.DONE:
+                return self._move(self.path(spec), "replaced")
+        return None
+
+    def _move(self, path: Path, to: str) -> Path:
+        """Move a file into a folder of this store, under a name that is free. Raises ``CannotWrite``."""
+        folder = self.folder / to
         target, number = folder / path.name, 1
         try:
             folder.mkdir(exist_ok=True)
@@ -128,7 +141,7 @@ class Store:
             path.replace(target)
         except OSError as error:
             raise cannot_write(target, error) from None
-        warn(f"{reason.partition(': move')[0]}; moved to {target}, and what it held is done again")
+        return target
 
     def sweep(self, spec: RunSpec) -> None:
         """Remove what a killed process left half written of this run. Only for who holds the claim on it."""

@@ -54,6 +54,10 @@ class Supernet(nn.Module, ABC):
         self.autocasts = compute.precision == "bfloat16"
         self.compiled = torch.compile(self.logits) if compute.compile else None
 
+    def parts(self) -> Iterator[nn.Module]:
+        """All modules that take part in a forward pass."""
+        return self.modules()
+
     def laid_out(self, images: Tensor) -> Tensor:
         """Images channels last, which is faster except for second derivatives: it slows those of pooling and ReLU."""
         if in_transform():
@@ -64,13 +68,17 @@ class Supernet(nn.Module, ABC):
         """Inside the block the forward pass has a second derivative, at the same numbers to rounding."""
         return self._switched_off("fast")
 
+    def in_full_precision(self) -> AbstractContextManager[None]:
+        """Inside the block nothing runs under autocast."""
+        return self._switched_off("autocasts")
+
     def unobserved(self) -> AbstractContextManager[None]:
         """Inside the block forward passes leave running statistics alone, as measurements must."""
         return self._switched_off("observing")
 
     @contextmanager
     def _switched_off(self, switch: str) -> Iterator[None]:
-        modules = [module for module in self.modules() if getattr(module, switch, False)]
+        modules = [module for module in self.parts() if getattr(module, switch, False)]
         try:
             for module in modules:
                 setattr(module, switch, False)

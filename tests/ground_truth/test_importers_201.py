@@ -13,12 +13,14 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks import plan
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import AllSeeds, Cost, Dataset, Mean, NASBench201Table, Seed, Split, load
 from benchmarks.ground_truth.importers import import_path
 from benchmarks.ground_truth.importers.pickles import PickleReader
 from benchmarks.ground_truth.importers.trainings import excerpt
 from benchmarks.ground_truth.storage import StoredTable
+from benchmarks.store import Store
 from tests.ground_truth import importer_files as official
 
 ROWS = (0, 1, 1835)
@@ -186,6 +188,9 @@ def test_a_whole_file_needs_no_leave(tmp_path: Path, log: Log) -> None:
     assert table.population(**key).mean == 50.0
     assert "nas-bench-201: best cifar10_valid 50.000 %" in log.text
     assert "nas-bench-201: cifar10_test is not known of every architecture" in log.text
+    searches = plan.make(methods=["random"], space_names=["nas-bench-201"], seed_list=[0], tier="smoke")
+    with pytest.raises(UserError, match="cifar10"):  # before a search whose result could not be looked up
+        plan.check_tables(searches, Store(tmp_path / "runs").open(), [], tmp_path)
 
 
 class Attack:

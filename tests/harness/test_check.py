@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import check, spaces
+from benchmarks.errors import UserError
 from benchmarks.spec import Method, Trace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -117,6 +118,18 @@ class SeedsTorch(Sound):
         return super().train_epoch(epoch)
 
 
+class KeepsAnArray(Sound):
+    """Saves what a checkpoint does not load."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"array": np.ones(2)}
+
+
+class TellsATensor(Sound):
+    def measure(self, epoch: int) -> Trace:
+        return {"value": torch.ones(())}  # type: ignore[dict-item]
+
+
 class Undecided(Sound):
     """Answers another architecture each time it is asked."""
 
@@ -143,6 +156,7 @@ def test_a_sound_method_passes(checked: Any) -> None:
         (FreezesWeights, check.measuring_changes_nothing, "in another mode"),
         (MeasuresInTrainMode, check.measuring_changes_nothing, "changes the state"),
         (ForgetsRunningStatistics, check.continues_bit_for_bit, "ends elsewhere"),
+        (KeepsAnArray, check.continues_bit_for_bit, "a checkpoint cannot hold its state_dict"),
         (DrawsFromTorch, check.leaves_global_randomness_alone, "global random generator moved"),
         (DrawsFromNumpy, check.leaves_global_randomness_alone, "global random generator moved"),
         (DrawsFromPython, check.leaves_global_randomness_alone, "global random generator moved"),
@@ -154,6 +168,11 @@ def test_a_broken_method_is_found(method: type[Method], checked: Any, named: str
     with pytest.raises(check.Broken, match=named) as error:
         checked(make(method))
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_trace_that_no_row_can_hold_is_found() -> None:
+    with pytest.raises(UserError, match="'value' of a trace is of type Tensor"):
+        check.is_deterministic(make(TellsATensor))
 
 
 @pytest.mark.parametrize("checked", check.CHECKS, ids=lambda c: c.__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import harness, plan, spaces
+from benchmarks import check, harness, plan, spaces
 from benchmarks.errors import UserError
 from benchmarks.spec import RunRecord, Status
 from benchmarks.store import Store
@@ -127,10 +127,36 @@ def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("says", "mistake"),
+    [
+        ("tensor", "'loss' of a trace is of type Tensor: give a number"),
+        ("list", "'loss' of a trace is of type list"),
+        ("kinds", "'loss' of a trace was a number and is a text: give one kind at all epochs"),
+        ("taken", "may not have 'images', which the harness writes"),
+    ],
+)
+def test_a_trace_that_cannot_be_kept_is_a_fault_of_its_run(tmp_path: Path, says: str, mistake: str) -> None:
+    where = settings(tmp_path)
+    record = execute(job("tests.harness.toy:Telling", says=says), where)
+    assert (record.status, mistake in record.message) == (Status.ERROR, True)
+    kept = where.store.get(record.spec)
+    assert kept is not None and (kept.status, kept.message) == (record.status, record.message)
+    with pytest.raises(UserError, match=mistake):
+        check.run_through(check.Make("tests.harness.toy:Telling", "nas-bench-201", settings={"says": says})(0))
+
+
+def test_what_a_trace_may_hold(tmp_path: Path) -> None:
+    record = execute(job("tests.harness.toy:Telling", says="much"), settings(tmp_path))
+    assert record.status is Status.DONE
+    assert [row.get("now_and_then") for row in record.rows] == [None, None, 2, None, 4, None]
+    assert record.final["wide"] == [1, 2.5] and record.final["number"] == 2.5
+
+
+@pytest.mark.parametrize(
     ("text", "mistake"),
     [
         *((text, "not numbers") for text in ("", "x", "1,x", "1.5", ",")),
-        *((text, "at least 0") for text in ("-1", "3,-1", "0")),
+        *((text, "at least 0") for text in ("-1", "3,-1", "0", "00", "+0", "-0", " 0 ")),
         ("3,3", "name one twice"),
     ],
 )

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import run, spaces, store
+from analysis import make_tables
+from benchmarks import run, spaces, status, store
+from benchmarks.spec import Status
 from benchmarks.workers import Processes
 from methods import METHODS
 
@@ -166,6 +168,53 @@ def test_redo(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == first
     assert main(*arguments, "--output", tmp_path, "--redo") == 0
     assert path.stat().st_mtime_ns > first
+
+
+def test_a_redo_that_fails_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--methods", f"{TOY}:Walk", "--spaces", "nas-bench-201", "--seeds", 1, "--tier", "smoke", "--jobs", 1]
+    assert main(*arguments, "--output", tmp_path) == 0
+    results = store.Store(tmp_path)
+    (before,) = results.files()
+    finished = before.read_bytes()
+    assert main(*arguments, "--output", tmp_path, "--redo", "--time-limit", 1e-9) == 1
+    assert "its earlier result is kept in" in capsys.readouterr().err
+    (failed,) = results.records()
+    (kept,) = (tmp_path / "replaced").iterdir()
+    assert failed.status is Status.TIMEOUT and kept.read_bytes() == finished
+    assert main(*arguments, "--output", tmp_path, "--redo", "--time-limit", 1e-9) == 1
+    assert list((tmp_path / "replaced").iterdir()) == [kept]  # a failed run is no result to keep
+    kept.replace(before)
+    assert main("--dry-run", *arguments, "--output", tmp_path) == 0
+    assert "1 of 1 runs done" in capsys.readouterr().out
+
+
+def test_an_accuracy_that_the_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--methods", "random", "--spaces", "nas-bench-201", "--seeds", 2, "--tier", "smoke", "--jobs", 1]
+    assert main(*arguments, "--output", tmp_path) == 0
+    results = store.Store(tmp_path)
+    for made in list(results.records()):
+        results.append(replace(made, rows=tuple({**row, "cifar10_test": None} for row in made.rows)))
+    capsys.readouterr()
+    assert main(*arguments, "--output", tmp_path) == 0
+    assert capsys.readouterr().out.count("not in the table") == 3
+
+
+def test_a_path_without_permission_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(store.Store, "check", lambda self: closed(self.folder))
+    monkeypatch.setattr(store.Store, "must_exist", lambda self: closed(self.folder))
+    arguments = ["--methods", "random", "--spaces", "nas-bench-201", "--tier", "smoke", "--output", tmp_path]
+    said = f"error: no permission for {tmp_path}: mend its permissions, or name another path"
+    assert main(*arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [said]
+    assert status.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines() == [said]
+    assert make_tables.main(["--results", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == said
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchmarks import plan, run, tiers
 from benchmarks.spec import ON_CPU, Budget, Compute, RunSpec
@@ -37,6 +38,10 @@ def test_shared_knobs_are_turned_for_both_methods() -> None:
             assert {method.partition("@")[0] for method in row.methods} == {"darts-1st", "balenas-1st"}
 
 
+LIKE_CIFAR10 = SimpleNamespace(sha256="0" * 64, labels=range(50_000), images=torch.empty(0, 3, 32, 32))
+"""What a plan asks of CIFAR-10, which is not at hand."""
+
+
 def test_what_a_study_changes_holds_for_every_row_and_a_row_comes_on_top() -> None:
     study = replace(STUDIES["reading"], changes={"image_size": 32, "padding": 4, "epochs": 10})
     budgets = {row.question: study.budget(row) for row in study.rows}
@@ -60,7 +65,7 @@ def test_no_row_has_a_method_that_its_exploration_lacks() -> None:
 
 
 def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan.images, "load", lambda *_: SimpleNamespace(sha256="0" * 64))  # CIFAR-10 is not at hand
+    monkeypatch.setattr(plan.images, "load", lambda *_: LIKE_CIFAR10)
     study = STUDIES["reading"]
     made = plan.of_study(study)
     assert len(made.jobs) == len({job.spec.hash for job in made.jobs}) == 4 * sum(len(r.methods) for r in study.rows)
@@ -68,7 +73,7 @@ def test_the_plan_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_row_of_a_study_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan.images, "load", lambda *_: SimpleNamespace(sha256="0" * 64))
+    monkeypatch.setattr(plan.images, "load", lambda *_: LIKE_CIFAR10)
     row = next(row for row in STUDIES["reading"].rows if row.question == "VON: the exact rule")
     alone = plan.make(
         methods=row.methods, space_names=["nas-bench-201"], seed_list=[0], tier="cpu", changes=["arch_lr=1e-5"]
@@ -113,6 +118,13 @@ def test_specs_from_before_there_was_a_choice_keep_their_hash() -> None:
         (["--all", "--budget", "padding=-1"], "choose a number above 0 or 0"),
         (["--all", "--budget", "arch_beta2=1"], "arch_beta2=1.0 is no decay"),
         (["--all", "--budget", "batch_size=800"], "larger than a split of images"),
+        (["--all", "--budget", "train_images=640"], "make epochs of different length"),
+        (["--all", "--budget", "probe_images=769"], "choose no more than these have"),
+        (["--all", "--budget", "hessian_images=769"], "choose no more than these have"),
+        (["--all", "--budget", "momentum=0"], "give nesterov=false too"),
+        (["--all", "--budget", "image_size=3"], "cannot average digits from 16 to 3 pixels"),
+        (["--all", "--budget", "train_images=960", "valid_images=960"], "cannot split digits into 960 + 960 images"),
+        (["--all", "--together", "--dask-scheduler", "tcp://localhost:1"], "--together trains in this process"),
         (["--all", "--budget", "flip=maybe"], "flip=maybe is neither true nor false"),
         (["--all", "--device", "tpu"], "unknown device 'tpu': choose from cpu, cuda"),
         (["--all", "--precision", "half"], "choose from float32, bfloat16"),

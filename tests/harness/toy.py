@@ -86,6 +86,28 @@ class Raising(Walk):
     Config = RaisingConfig
 
 
+@dataclass(frozen=True)
+class TellingConfig(WalkConfig):
+    says: str = "much"
+
+
+class Telling(Walk):
+    """Has traces of all kinds."""
+
+    Config = TellingConfig
+
+    def train_epoch(self, epoch: int) -> Trace:
+        much: Trace = {"wide": [1, 2.5], "word": "x", "flag": True, "now_and_then": None if epoch % 2 else epoch}
+        told: dict[str, Any] = {
+            "much": much | {"number": 1 if epoch == 1 else 2.5},
+            "tensor": {"loss": torch.ones(())},
+            "list": {"loss": [1.0, "x"]},
+            "kinds": {"loss": 1.0 if epoch == 1 else "low"},
+            "taken": {"images": 3},
+        }
+        return dict(told[self.config.says])
+
+
 class Continuing(Method):
     """Starts from a walk's end."""
 

@@ -12,10 +12,10 @@ from benchmarks.errors import UserError
 from benchmarks.images import search_split
 from benchmarks.seeds import Seeds
 from benchmarks.spec import Compute, Diverged, SearchProblem
-from methods import resolve
+from methods import gradients, resolve
 from methods.differentiable import DifferentiableSearch
 from methods.gradients import Batch
-from methods.together import train_epoch
+from methods.together import StackedSupernet, train_epoch
 
 USUAL = Compute()
 SPACES = pytest.mark.parametrize("space", ["nas-bench-201", "nas-bench-1shot1-s3"])
@@ -146,3 +146,43 @@ def test_bfloat16_is_close_and_hessians_are_exact(space: str) -> None:
     with exact.supernet.twice_differentiable(), rough.supernet.twice_differentiable():
         logits = [s.supernet(batch.images, s.relax(alpha)) for s in (exact, rough)]
     assert torch.equal(*logits)
+
+
+@SPACES
+def test_second_order_in_bfloat16_resolves_its_finite_difference(space: str) -> None:
+    """The step of the weights is below what bfloat16 resolves."""
+    exact, rough = search("darts-2nd", space, 0), search("darts-2nd", space, 0, compute=Compute(precision="bfloat16"))
+    train, alpha = next(iter(exact.batches("train", 1))), exact.optimizer.mean
+    vector = [torch.randn(p.shape, generator=torch.Generator().manual_seed(0)) for p in exact.supernet.parameters()]
+    implicit = [
+        gradients._mixed_finite_difference(
+            made.supernet, made.relax, alpha, train, *zip(*made.supernet.named_parameters(), strict=True), vector
+        )
+        for made in (exact, rough)
+    ]
+    torch.testing.assert_close(*implicit)
+
+
+def test_stacked_networks_are_exact_where_they_are_differentiated_twice() -> None:
+    rough = [search("darts-1st", "nas-bench-201", seed, compute=Compute(precision="bfloat16")) for seed in (0, 1)]
+    stacked = StackedSupernet([made.supernet for made in rough])
+    stacked.autocasts = True
+    images = torch.stack([next(iter(made.batches("train", 1))).images for made in rough])
+    weights = torch.stack([made.relax(made.optimizer.mean) for made in rough])
+    with stacked.twice_differentiable():
+        found = stacked(images, weights)
+    for made, one, own, logits in zip(rough, images, weights, found, strict=True):
+        with made.supernet.twice_differentiable():
+            torch.testing.assert_close(logits, made.supernet(one, own))
+
+
+def test_without_momentum_together_as_alone() -> None:
+    space = "nas-bench-1shot1-s3"
+    alone, together = ([doubled(search("darts-1st", space, seed)) for seed in range(2)] for _ in range(2))
+    for made in (*alone, *together):
+        made.sgd.param_groups[0]["momentum"] = 0.0
+    expected = [made.train_epoch(1) for made in alone]
+    for found, trace in zip(train_epoch(together, 1), expected, strict=True):
+        assert found == pytest.approx(trace, rel=1e-6)
+    for a, b in zip(alone, together, strict=True):
+        torch.testing.assert_close(list(a.supernet.parameters()), list(b.supernet.parameters()), rtol=1e-9, atol=1e-9)

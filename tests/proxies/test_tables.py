@@ -10,10 +10,12 @@ import pytest
 
 from benchmarks import images, spaces
 from benchmarks.errors import UserError
+from benchmarks.files import CannotWrite
 from benchmarks.proxies import TABLES, read
 from benchmarks.proxies.chunks import Chunk
 from benchmarks.proxies.request import CLASSES, Request, population, scoring_order
 from benchmarks.proxies.scoring import score_chunk
+from benchmarks.proxies.table import write
 from benchmarks.spaces.nas_bench_201 import NASBench201, parameter_count
 from methods.proxies import PROXIES
 
@@ -87,3 +89,9 @@ def test_counts_are_those_of_the_benchmark():
     assert {spaces.get(table.settings.space).name for table in by_name.values()} <= set(spaces.SPACES)
     copies = {table.settings.images_sha256 for table in by_name.values() if table.settings.images}
     assert len(copies) <= 1
+
+
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="cannot write"):
+        write(read(min(TABLES.glob("*.parquet"))), tmp_path / "file" / "table.parquet")
