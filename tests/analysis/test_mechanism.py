@@ -129,7 +129,7 @@ QUOTED = {
             "skip_connect in the cell": "5 of 6",
             "nor_conv_3x3 in the cell": "0 of 6",
         },
-        ("BaLeNAS (1st)", 1): {"mean sigma": "0.64"},
+        ("BaLeNAS (1st)", 1): {"mean sigma": "0.64", "skip_connect: posterior minus mean": "+3.0 (0.6)"},
         ("BaLeNAS (1st)", 3): {"skip_connect: posterior minus mean": "-2.1 (0.6)"},
         ("BaLeNAS (1st)", 5): {"mean sigma": "0.34", "skip_connect: posterior minus mean": "+1.9 (0.3)"},
         ("BaLeNAS (1st)", 15): {"skip_connect: posterior minus mean": "+3.9 (0.5)"},

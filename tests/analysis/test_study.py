@@ -444,6 +444,49 @@ def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made)
     assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
+DRAWS, IVON = "weights train at a draw, not at the mean", "IVON, a hundred times the rate"
+LONG = "second moment of 1,000 steps, as in the paper"
+GAP, SKIPS, NORM = "discretisation gap (nats)", "skip connections, %", "Hessian norm"
+QUOTED = (
+    ("confirmation-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.44 ± 1.53"),
+    ("confirmation-measurements", DRAWS, "BaLeNAS (1st)", NORM, "0.16 ± 0.05"),
+    ("confirmation-measurements", LONG, "DARTS (1st)", NORM, "0.82 ± 0.25"),
+    ("confirmation-measurements", DRAWS, "BaLeNAS (1st)", GAP, "0.33 ± 0.20"),
+    ("confirmation-measurements", LONG, "DARTS (1st)", GAP, "0.92 ± 0.23"),
+    ("confirmation-measurements", DRAWS, "BaLeNAS (1st)", SKIPS, "58 ± 13"),
+    ("confirmation-measurements", LONG, "DARTS (1st)", SKIPS, "44 ± 18"),
+    ("reading-measurements", "the defaults", "BaLeNAS (1st)", NORM, "0.76 ± 0.17"),
+    ("reading-measurements", "the defaults", "DARTS (1st)", NORM, "0.71 ± 0.22"),
+    ("reading-measurements", IVON, "BaLeNAS (1st)", "entropy, 1 is uniform", "0.709 ± 0.124"),
+    ("confirmation-32x32-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.67 ± 2.22"),
+    ("confirmation-32x32-measurements", DRAWS, "BaLeNAS (1st)", NORM, "0.21 ± 0.05"),
+    ("confirmation-32x32-measurements", LONG, "DARTS (1st)", NORM, "0.97 ± 0.59"),
+    ("confirmation-32x32-measurements", DRAWS, "BaLeNAS (1st)", SKIPS, "25 ± 10"),
+)
+"""What the text quotes with a spread: table, change, method, column, cell."""
+
+
+def test_every_spread_of_the_text_is_that_of_its_cell(made: make_study.Made) -> None:
+    folder = ROOT / make_study.FOLDER
+    prose = (folder / "README.md").read_text(encoding="utf-8").partition("**None of")[2].partition("## Why skip")[0]
+    by_name = {table.name: table for table in made.tables}
+    for name, change, method, column, expected in QUOTED:
+        table = by_name[name]
+        (row,) = (r for r in table.rows if change in r[:2] and any(str(cell).startswith(method) for cell in r[1:3]))
+        assert rendering.text(row[table.columns.index(column)]) == expected, (name, change, column)
+    assert set(re.findall(r"[\d.]+ ± \d[\d.]*\d", " ".join(prose.split()))) == {quoted[-1] for quoted in QUOTED}
+
+
+def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
+    """The counts in the text."""
+    best, of = study.optimum(SPACE), study.arms(committed, STUDIES["reading"])
+    last = study.selected(of, best)[0][-1].accuracy.mean()
+    readings = [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
+    first = {arm: (arm.accuracy[0] + 3 * best) / 4 for arm in readings}
+    assert (len(readings), sum(bound < last for bound in first.values())) == (17, 12)
+    assert of[0].is_darts and of[0].accuracy.mean() < last
+
+
 def test_confirmations_are_what_the_rule_sends_on(committed: runs.Runs) -> None:
     for plan in STUDIES.values():
         if plan.confirms:
