@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.errors import UserError
 from methods.optimizers.posterior import Posterior, PosteriorConfig
 
 
@@ -26,16 +25,9 @@ class IVONConfig(PosteriorConfig):
     Attributes:
         lr: relative to the initial precision, so that the first step is about lr times the gradient. IVON's authors
             recommend about 0.1.
-        clip: largest absolute value of the preconditioned step before the learning rate.
     """
 
     lr: float = 0.1
-    clip: float = float("inf")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.clip > 0:
-            raise UserError(f"clip must be positive, got {self.clip}: choose a number above 0, or infinity for none")
 
     def build(self, start: Tensor) -> IVON:
         """An optimizer whose mean is ``start``, shape ``[d]``."""
@@ -61,4 +53,4 @@ class IVON(Posterior):
         self.s = self.s - rate * off + (rate * off).square() / (2 * (self.s + c.prior))
         m_hat = self.m / (1 - c.beta1**self.t)
         newton = (m_hat + c.prior * self.mean) / (self.s + c.prior)
-        self.mean = self.mean - self.rescaled_lr * newton.clamp(-c.clip, c.clip)
+        self.mean = self.mean - self.rescaled_lr * newton

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.errors import UserError
-from methods.optimizers import POSTERIORS, AdamConfig, IVONConfig
+from methods.optimizers import POSTERIORS, AdamConfig
 
 CONFIGS = {"adam": AdamConfig(), **{name: config() for name, config in POSTERIORS.items()}}
 STILL = ("adam", "adam-uniform-weights")
@@ -171,11 +171,6 @@ def test_adams_settings_out_of_range_are_named_in_one_line(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))) as error:
         AdamConfig(**wrong)
     assert "\n" not in str(error.value)
-
-
-def test_ivons_clip_must_be_positive():
-    with pytest.raises(UserError, match="clip"):
-        IVONConfig(clip=0.0)
 
 
 @pytest.mark.parametrize("name", ["vadam", "vprop", "von", "eq17", "ivon"])

@@ -163,13 +163,6 @@ def test_ivon_by_hand():
     assert_allclose(ivon.mean, [0.1 - rate * 0.201 / (h[0] + 0.01), -0.2 - rate * 0.398 / (h[1] + 0.01)], rtol=1e-12)
 
 
-def test_ivons_clip_bounds_the_step():
-    ivon = IVONConfig(lr=0.1, clip=3.0).build(START)
-    ivon.step(START[None], torch.tensor([[10.0, -10.0]], dtype=torch.float64))
-    bound = 0.1 * 1 / 25_000 * 3.0
-    assert_allclose(START - ivon.mean, [bound, -bound], rtol=1e-9)
-
-
 def test_von_finds_curvature_and_mean_of_the_exact_posterior():
     n, delta = 100, 5.0
     von = VONConfig(lr=0.01, beta2=0.99, prec_init=20.0, prior_precision=delta, data_size=n).build(0 * MINIMUM)
