@@ -49,6 +49,11 @@ class Arm:
         return self.method.startswith("darts")
 
     @property
+    def has_sigma(self) -> bool:
+        """Whether its architecture parameters have a spread. Operation weights that are drawn at random are no such."""
+        return not (self.is_darts or "optimizer=adam-uniform-weights" in self.method)
+
+    @property
     def base(self) -> str:
         """The method as tables print it. A control runs BaLeNAS's loop without being it."""
         return "Control" if self.row.kind == "control" else display(self.method.partition("@")[0])

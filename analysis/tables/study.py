@@ -128,7 +128,7 @@ def measurements(runs: Runs, study: Study) -> Table:
         cells = [MeanSd.of(share(arm.finals, ["skip_connect"]), 0)]
         for name, _, digits in MEASUREMENTS:
             values = arm.finals[name].astype(float) if name in arm.finals else pd.Series(dtype=float)
-            if name == "sigma_mean" and arm.is_darts:  # it has no sigma, rather than one of 0
+            if name == "sigma_mean" and not arm.has_sigma:  # it has none, rather than one of 0
                 values = values[:0]
             cells.append(MeanSd.of(values, digits))
         rows.append((arm.row.question, arm.name, len(arm.finals), *cells))

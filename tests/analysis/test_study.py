@@ -458,6 +458,16 @@ QUOTED = (
     ("reading-measurements", "the defaults", "BaLeNAS (1st)", NORM, "0.76 ± 0.17"),
     ("reading-measurements", "the defaults", "DARTS (1st)", NORM, "0.71 ± 0.22"),
     ("reading-measurements", IVON, "BaLeNAS (1st)", "entropy, 1 is uniform", "0.709 ± 0.124"),
+    ("reading-outcomes", "fixed noise, sigma 1", "Control", "mean ± sd", "62.61 ± 9.60"),
+    ("reading-outcomes", "fixed noise, sigma 0.3", "Control", "mean ± sd", "82.20 ± 9.93"),
+    ("reading-outcomes", "fixed noise, sigma 0.1", "Control", "mean ± sd", "86.15 ± 5.08"),
+    ("reading-outcomes", "noise that falls from sigma 1 to 0", "Control", "mean ± sd", "68.30 ± 9.77"),
+    ("reading-outcomes", "architecture step at uniform weights", "Control", "mean ± sd", "80.33 ± 8.31"),
+    ("reading-outcomes", "the defaults", "BaLeNAS (1st)", "mean ± sd", "87.14 ± 5.87"),
+    ("reading-outcomes", "the defaults", "DARTS (1st)", "mean ± sd", "82.94 ± 19.10"),
+    ("reading-measurements", "fixed noise, sigma 1", "Control", SKIPS, "92 ± 10"),
+    ("reading-measurements", "fixed noise, sigma 0.3", "Control", NORM, "0.55 ± 0.03"),
+    ("reading-measurements", "the defaults", "BaLeNAS (1st)", "mean sigma", "0.260 ± 0.027"),
     ("confirmation-32x32-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.67 ± 2.22"),
     ("confirmation-32x32-measurements", DRAWS, "BaLeNAS (1st)", NORM, "0.21 ± 0.05"),
     ("confirmation-32x32-measurements", LONG, "DARTS (1st)", NORM, "0.97 ± 0.59"),
@@ -478,13 +488,18 @@ def test_every_spread_of_the_text_is_that_of_its_cell(made: make_study.Made) -> 
 
 
 def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
-    """The counts in the text."""
+    """The counts and differences in the text."""
     best, of = study.optimum(SPACE), study.arms(committed, STUDIES["reading"])
     last = study.selected(of, best)[0][-1].accuracy.mean()
     readings = [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
     first = {arm: (arm.accuracy[0] + 3 * best) / 4 for arm in readings}
     assert (len(readings), sum(bound < last for bound in first.values())) == (17, 12)
     assert of[0].is_darts and of[0].accuracy.mean() < last
+    wide, narrow = (
+        next(arm.accuracy for arm in of if arm.row.question == f"fixed noise, sigma {sigma}") for sigma in ("1", "0.1")
+    )
+    assert (wide < of[0].accuracy).sum() == 3
+    assert f"{of[1].accuracy.mean() - narrow.mean():.2f}" == "0.99"
 
 
 def test_confirmations_are_what_the_rule_sends_on(committed: runs.Runs) -> None:
