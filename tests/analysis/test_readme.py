@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from analysis import figures, make_readme, runs
+from analysis import claims, figures, make_readme, make_study, runs
+from analysis.tables import selection
+from analysis.tables import study as study_tables
 from benchmarks.errors import UserError
+from benchmarks.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = f"before\n{make_readme.BLOCK.begin}\nold\n{make_readme.BLOCK.end}\nafter\n"
@@ -55,3 +59,29 @@ def test_the_committed_readme_is_fresh(tmp_path: Path):
         fresh = tmp_path / f"{picture.name}.png"
         fresh.write_bytes(figures.render(picture, "png"))
         assert compare_images(str(ROOT / make_readme.FIGURES / fresh.name), str(fresh), tol=5) is None, stale
+
+
+def test_the_text_quotes_what_is_computed():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    rows = {(row[0], row[1]): row for row in selection.table_2().rows}
+    columns = slice(selection.table_2().columns.index("CIFAR-10 test"), None)
+    synflow, params = (
+        " / ".join(f"{cell.mean:.2f}" for cell in rows[f"uniform draws, {proxy}", 100][columns][:3])
+        for proxy in ("synflow", "params")
+    )
+    assert f"reaches {synflow} % on the three test sets in expectation, the parameter count {params} %" in text
+
+    loaded = runs.load(runs.default_folders(ROOT))
+    setting = loaded.settings_of("nas-bench-201", "balenas-tf-1st")[0]
+    snip, grasp = (loaded.of(setting, f"balenas-tf-1st@proxy={proxy}") for proxy in ("snip", "grasp"))
+    assert len(snip) == 8 and list(snip["architecture"]) == list(grasp["architecture"])
+    assert "SNIP and GraSP chose the same cell in all eight searches" in text
+    ((_, finding),) = claims.judge(loaded, [claim for claim in claims.load() if claim.id == "best-proxy"])
+    assert finding.verdict is claims.Verdict.UNDECIDED and finding.n == 8
+    quoted = re.search(r"in expectation the three reach ([\d.]+), ([\d.]+) and ([\d.]+) % on CIFAR-10", text)
+    assert quoted is not None and all(number in finding.effect + finding.evidence for number in quoted.groups())
+
+    table = study_tables.verdicts(runs.load([ROOT / make_study.FOLDER]), STUDIES["confirmation-32x32"])
+    ahead = [row for row in table.rows if row[2] == "mean of trainings" and row[4].mean > 0]
+    assert [f"{row[4].mean:.2f} points ({row[5]})" for row in ahead] == ["0.75 points (-3.71 to 5.20)"]
+    assert "one of the three is ahead, by 0.75 points (-3.71 to 5.20)" in text
