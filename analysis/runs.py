@@ -46,8 +46,8 @@ class Setting:
     data: str
     images: str
     description: str
-    sizes: tuple[int, ...] = ()
-    marks: tuple[str, ...] = ()
+    sizes: tuple[int, ...]
+    marks: tuple[str, ...]
 
     @property
     def origin(self) -> tuple[Hashable, ...]:
@@ -88,7 +88,7 @@ class Runs:
         epochs: a row an epoch, as ``benchmarks.store.frame`` gives it, with ``label``: the method's name and whatever
             differs among its runs in one setting.
         folders: where they are from.
-        superseded: runs left out because the same search was done with newer numerics.
+        superseded: runs left out because the same search was done with other numerics too.
     """
 
     epochs: pd.DataFrame
@@ -110,8 +110,8 @@ class Runs:
     @property
     def omissions(self) -> list[str]:
         """What a table's notes say of the runs left out."""
-        newer = f"{self.superseded} run(s) of older numerics are left out because newer ones exist."
-        return [newer] if self.superseded else []
+        rule = "of a search done with several numerics the newest finished run counts"
+        return [f"{self.superseded} run(s) are left out: {rule}."] if self.superseded else []
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
@@ -121,8 +121,8 @@ class Runs:
             row = group.iloc[0]
             space, tier, data, images = (str(row[name]) for name in _SETTING[:4])
             copies = self.finals.loc[(self.finals[["tier", "data"]] == [tier, data]).all(axis=1), "images"].nunique()
-            changed = changes_of_tier(row.to_dict())
-            marks = [f"{name}={value}" for name, value in changed.items() if f"budget.{name}" in _SIZES]
+            usual = _numbers(tier, space, data)
+            marks = [f"{name[7:]}={row[name]}" for name in _SIZES if usual.get(name) != _short(row[name])]
             marks += [images[:6]] if copies > 1 else []
             sizes = tuple(int(row[name]) for name in _SIZES)
             found.append(Setting(space, tier, data, images, describe(row), sizes, tuple(marks)))
@@ -239,12 +239,12 @@ def load(folders: Sequence[Path]) -> Runs:
 
 
 def _newest(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Drop runs of older numerics where a finished one of the same setting, method, seed and device is newer."""
+    """Of runs that differ in their numerics alone keep the newest finished one, and where none is, the newest."""
     knobs = [name for name in frame if str(name).startswith(("budget.", "compute."))]
     key = ["space", "data", "images", "method", "seed", *knobs]
-    done = frame.assign(numerics=frame["numerics"].where(frame["status"] == "done"))
-    newest = done.groupby(key, dropna=False)["numerics"].transform("max")
-    kept = frame[(frame["numerics"] >= newest) | newest.isna()]
+    finished = frame.assign(numerics=frame["numerics"].where(frame["status"] == "done"))
+    newest, best = (part.groupby(key, dropna=False)["numerics"].transform("max") for part in (frame, finished))
+    kept = frame[frame["numerics"] == best.fillna(newest)]
     return kept, frame["spec_hash"].nunique() - kept["spec_hash"].nunique()
 
 

@@ -37,7 +37,7 @@ def check_counts(**settings: int) -> None:
 
 def in_one_line(error: UserError | PermissionError) -> str:
     """What a command line says of a mistake, or of a path that is not to be entered."""
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) and error.filename is not None:
         return f"no permission for {error.filename}: mend its permissions, or name another path"
     return str(error)
 

@@ -57,7 +57,8 @@ class Settings:
         tables: folder of imported ground truth tables; None for the shipped ones.
         checkpoint_every: epochs between checkpoints.
         time_limit: seconds after which a run ends as ``timeout``; None for no limit.
-        redo: do runs again that are done; the old record stays until the new one replaces it.
+        redo: do runs again that are done; the old record stays until the new one replaces it, and a finished one is
+            kept below ``replaced`` if the new one has failed.
     """
 
     store: Store
@@ -267,7 +268,7 @@ class Run:
 
 
 def _keep(record: RunRecord, store: Store, log: RunLog) -> None:
-    """Write the record and end the log. A finished run whose repetition failed is moved, not lost."""
+    """Write the record and end the log. A finished run whose repetition failed is kept."""
     if record.status is not Status.DONE and (kept := store.keep_finished(record.spec)) is not None:
         log.warn(f"{record.spec.label} was finished and failed when done again; its earlier result is kept in {kept}")
     store.append(record)

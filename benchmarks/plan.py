@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import environment, ground_truth, images, spaces, tiers
 from benchmarks.errors import UserError
-from benchmarks.spec import ON_CPU, Budget, Compute, RunRecord, RunSpec, Status
+from benchmarks.spec import NUMERICS, ON_CPU, Budget, Compute, RunRecord, RunSpec, Status
 from benchmarks.store import DamagedFile, Store
 from benchmarks.studies import Study
 from methods import resolve
@@ -108,6 +108,7 @@ def lineage(
     if kind.upstream is not None:
         before = lineage(kind.upstream, space, seed, budget, images_digest, compute)
     upstream = before[-1].spec if before else None
+    arithmetic = compute if kind.computes else ON_CPU
     spec = RunSpec(
         method,
         space,
@@ -116,7 +117,8 @@ def lineage(
         asdict(config),
         images_digest,
         upstream.hash if upstream else None,
-        compute=compute if kind.computes else ON_CPU,
+        numerics=NUMERICS[arithmetic.precision],
+        compute=arithmetic,
     )
     return (*before, Job(spec, upstream))
 

@@ -23,28 +23,30 @@ from benchmarks.spaces.space import Architecture, SearchSpace
 if TYPE_CHECKING:
     from benchmarks.images import SearchImages
 
-NUMERICS_VERSION = 1
-"""Part of every spec hash. Raise it when a change alters the bits of a search, so that older results are not mistaken
-for ones that today's code would give."""
+NUMERICS = {"float32": 1, "bfloat16": 2}
+"""Version of the arithmetic in each precision, part of every spec hash. Raise it when a change alters the bits of a
+search, so that older results are not mistaken for ones that today's code would give."""
 
 Value = float | int | str | list[float] | None
 """What a trace may hold under a key; None and NaN both mean 'not measured'."""
 Trace = dict[str, Value]
 TAKEN = frozenset({
     "epoch", "architecture", "seconds", "method", "space", "seed", "tier", "data", "images", "numerics", "status",
-    "message", "spec_hash", "upstream", "label",
+    "message", "spec_hash", "upstream", "label", "cifar10_valid", "cifar10_test", "cifar100_valid", "cifar100_test",
+    "imagenet16-120_valid", "imagenet16-120_test",
 })  # fmt: skip
-"""Names that the harness and the tables give to columns of their own."""
+TAKEN_BEGINNINGS = ("count_", "regret_", "budget.", "config.", "compute.", "facts.")
+"""Names that the harness, the store and the tables give to columns of their own, and how others of these begin."""
 
 
 def check_trace(trace: Mapping[str, object], rows: Sequence[Mapping[str, object]] = ()) -> None:
     """Raise ``UserError`` for what cannot be kept as a row after others: a name that is taken, or a value's kind."""
     for name, value in trace.items():
-        if name in TAKEN:
+        if name in TAKEN or name.startswith(TAKEN_BEGINNINGS):
             raise UserError(f"a trace may not have {name!r}, which the harness writes: choose another name")
         kind = _kind(value)
         if kind is None:
-            allowed = "a number, a text, a list of numbers or None"
+            allowed = "a plain number (as .item() makes it), truth value, text, list of numbers or None"
             raise UserError(f"{name!r} of a trace is of type {type(value).__name__}: give {allowed}")
         before = next((found for row in rows if (found := _kind(row.get(name))) != "nothing"), kind)
         if "nothing" != kind != before:
@@ -173,7 +175,7 @@ ON_CPU = Compute()
 class RunSpec:
     """One run, completely. Two runs with equal hashes give the same bits on the same machine.
 
-    With ``compute.together`` the bits may also depend on how many seeds trained together, a fact of the record.
+    With ``compute.together`` the bits may also depend on how many seeds train together, epoch by epoch.
 
     Attributes:
         method: a built-in name or ``package.module:Class``.
@@ -183,7 +185,7 @@ class RunSpec:
         config: the method's hyper-parameters after defaults, as JSON values.
         images: SHA-256 of the image set.
         upstream: hash of the run whose final state this one starts from, if the method has an upstream.
-        numerics: ``NUMERICS_VERSION`` of the code.
+        numerics: that of ``NUMERICS`` for the precision.
         compute: device and precision.
     """
 
@@ -194,7 +196,7 @@ class RunSpec:
     config: Mapping[str, Any]
     images: str
     upstream: str | None = None
-    numerics: int = NUMERICS_VERSION
+    numerics: int = NUMERICS["float32"]
     compute: Compute = ON_CPU
 
     def to_json(self) -> str:

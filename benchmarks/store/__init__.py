@@ -1,7 +1,7 @@
 """The results store: one Parquet file a run, written atomically, checked when read.
 
     <folder>/<tier>/<space>/<method>/seed-<n>-<hash>.parquet     a run
-    <folder>/checkpoints/  claims/  commands/  logs/  plans/  damaged/    while and beside running
+    <folder>/checkpoints/  claims/  commands/  logs/  plans/  damaged/  replaced/    while and beside running
 
 A file holds a row an epoch; its footer holds the spec, the status, the run-level facts, the schema version and a
 checksum of the rows. Readers of older schema versions stay here, and a fixture in the tests proves them.
@@ -117,21 +117,8 @@ class Store:
             return None
 
     def set_aside(self, path: Path, reason: str, warn: Callable[[str], None]) -> None:
-        """Move a damaged file of this store into its folder ``damaged``."""
-        target = self._move(path, "damaged")
-        warn(f"{reason.partition(': move')[0]}; moved to {target}, and what it held is done again")
-
-    def keep_finished(self, spec: RunSpec) -> Path | None:
-        """Move the run's file, if it is a finished one, into the folder ``replaced``: a failed one takes its place."""
-        with suppress(DamagedFile):
-            record = self.get(spec)
-            if record is not None and record.status is Status.DONE:
-                return self._move(self.path(spec), "replaced")
-        return None
-
-    def _move(self, path: Path, to: str) -> Path:
-        """Move a file into a folder of this store, under a name that is free. Raises ``CannotWrite``."""
-        folder = self.folder / to
+        """Move a damaged file of this store into its folder ``damaged``, under a name that is free."""
+        folder = self.folder / "damaged"
         target, number = folder / path.name, 1
         try:
             folder.mkdir(exist_ok=True)
@@ -141,7 +128,18 @@ class Store:
             path.replace(target)
         except OSError as error:
             raise cannot_write(target, error) from None
-        return target
+        warn(f"{reason.partition(': move')[0]}; moved to {target}, and what it held is done again")
+
+    def keep_finished(self, spec: RunSpec) -> Path | None:
+        """Copy the run's file, if it is a finished one, to the same path below ``replaced``, for a failed one comes."""
+        path = self.path(spec)
+        with suppress(DamagedFile):
+            record = self.get(spec)
+            if record is not None and record.status is Status.DONE:
+                target = self.folder / "replaced" / path.relative_to(self.folder)
+                save(target, path.read_bytes())
+                return target
+        return None
 
     def sweep(self, spec: RunSpec) -> None:
         """Remove what a killed process left half written of this run. Only for who holds the claim on it."""

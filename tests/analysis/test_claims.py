@@ -22,8 +22,8 @@ from analysis.runs import Setting
 from analysis.statistics import Interval
 from benchmarks.errors import UserError
 
-CPU = Setting("nas-bench-201", "cpu", "cifar10", "0", "")
-DIGITS = Setting("nas-bench-201", "quick", "digits", "0", "")
+CPU = Setting("nas-bench-201", "cpu", "cifar10", "0", "", (16, 4096, 4096), ())
+DIGITS = Setting("nas-bench-201", "quick", "digits", "0", "", (16, 768, 768), ())
 
 
 @pytest.fixture(scope="module")

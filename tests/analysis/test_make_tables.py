@@ -136,7 +136,7 @@ def test_a_failed_run_of_newer_numerics_hides_no_finished_one(make_store):
     failed = record("random", "nas-bench-201", 0, status=Status.ERROR)
     Store(folder).append(replace(failed, spec=replace(failed.spec, numerics=failed.spec.numerics + 1)))
     loaded = runs.load([folder])
-    assert len(loaded.finals) == 1 and loaded.superseded == 0
+    assert len(loaded.finals) == 1 and loaded.failed.empty and loaded.superseded == 1
 
 
 def test_equivalent_is_not_different_as_well(make_store):

@@ -259,7 +259,24 @@ def test_newer_numerics_replace_only_the_same_budget(tmp_path: Path) -> None:
     arms = {arm.name: arm for arm in study.arms(loaded, MADE_UP)}
     assert arms["DARTS (1st)"].has_ended
     assert arms["DARTS (1st) with arch_lr=0.3"].accuracy[0] == made.rows[-1]["cifar10_test"]
-    assert "1 run(s) of older numerics are left out because newer ones exist." in tables.outcomes(loaded, MADE_UP).notes
+    assert any("1 run(s) are left out" in note for note in tables.outcomes(loaded, MADE_UP).notes)
+    assert arms["DARTS (1st)"].has_sigma is False and arms["BaLeNAS (1st) with data_size=4096"].has_sigma
+
+
+def test_a_search_that_diverged_with_two_numerics_counts_once(tmp_path: Path) -> None:
+    store_of(tmp_path, EVERY)
+    lost = record("darts-1st", SPACE, 0, "cpu", status=Status.DIVERGED)
+    for numerics in (7, 8):
+        Store(tmp_path).append(replace(lost, spec=replace(lost.spec, numerics=numerics)))
+    loaded = runs.load([tmp_path])
+    (arm, *_) = study.arms(loaded, MADE_UP)
+    assert arm.method == "darts-1st" and arm.has_ended and 0 not in arm.diverged and loaded.superseded == 2
+    only = tmp_path / "only"
+    for numerics in (7, 8):
+        Store(only).open().append(replace(lost, spec=replace(lost.spec, numerics=numerics)))
+    Store(only).append(record("darts-1st", SPACE, 1, "cpu"))
+    (arm, *_) = study.arms(runs.load([only]), MADE_UP)
+    assert arm.diverged == (0,)
 
 
 def test_the_figure_shows_every_search(tmp_path: Path) -> None:
@@ -468,6 +485,11 @@ QUOTED = (
     ("reading-measurements", "fixed noise, sigma 1", "Control", SKIPS, "92 ± 10"),
     ("reading-measurements", "fixed noise, sigma 0.3", "Control", NORM, "0.55 ± 0.03"),
     ("reading-measurements", "the defaults", "BaLeNAS (1st)", "mean sigma", "0.260 ± 0.027"),
+    ("reading-measurements", DRAWS, "BaLeNAS (1st)", NORM, "0.15 ± 0.05"),
+    ("reading-measurements", "fixed noise, sigma 1", "Control", NORM, "0.44 ± 0.36"),
+    ("reading-measurements", "fixed noise, sigma 1", "Control", "entropy, 1 is uniform", "0.534 ± 0.104"),
+    ("reading-measurements", "noise that falls from sigma 1 to 0", "Control", NORM, "0.50 ± 0.15"),
+    ("reading-measurements", "noise that falls from sigma 1 to 0", "Control", "entropy, 1 is uniform", "0.771 ± 0.082"),
     ("confirmation-32x32-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.67 ± 2.22"),
     ("confirmation-32x32-measurements", DRAWS, "BaLeNAS (1st)", NORM, "0.21 ± 0.05"),
     ("confirmation-32x32-measurements", LONG, "DARTS (1st)", NORM, "0.97 ± 0.59"),
@@ -485,6 +507,14 @@ def test_every_spread_of_the_text_is_that_of_its_cell(made: make_study.Made) -> 
         (row,) = (r for r in table.rows if change in r[:2] and any(str(cell).startswith(method) for cell in r[1:3]))
         assert rendering.text(row[table.columns.index(column)]) == expected, (name, change, column)
     assert set(re.findall(r"[\d.]+ ± \d[\d.]*\d", " ".join(prose.split()))) == {quoted[-1] for quoted in QUOTED}
+
+
+def test_which_undecided_rows_are_flattest(made: make_study.Made) -> None:
+    table = next(table for table in made.tables if table.name == "reading-measurements")
+    entropy, norm = (table.columns.index(name) for name in ("entropy, 1 is uniform", NORM))
+    undecided = [row for row in table.rows if row[2] == 4 and row[entropy].mean > 0.85]
+    flattest = sorted(undecided, key=lambda row: row[norm].mean)
+    assert [row[0] for row in flattest[:2]] == [DRAWS, "fixed noise, sigma 0.3"]
 
 
 def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:

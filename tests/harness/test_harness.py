@@ -129,10 +129,12 @@ def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("says", "mistake"),
     [
-        ("tensor", "'loss' of a trace is of type Tensor: give a number"),
+        ("tensor", "'loss' of a trace is of type Tensor: give a plain number"),
         ("list", "'loss' of a trace is of type list"),
         ("kinds", "'loss' of a trace was a number and is a text: give one kind at all epochs"),
         ("taken", "may not have 'images', which the harness writes"),
+        ("accuracy", "may not have 'cifar10_test', which the harness writes"),
+        ("count", "may not have 'count_draws', which the harness writes"),
     ],
 )
 def test_a_trace_that_cannot_be_kept_is_a_fault_of_its_run(tmp_path: Path, says: str, mistake: str) -> None:

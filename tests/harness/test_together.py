@@ -51,6 +51,14 @@ def test_stopped_and_resumed(tmp_path: Path) -> None:
     assert [record.facts for record in again] == [record.facts for record in resumed]
 
 
+def test_a_record_has_the_least_number_that_trained_together(tmp_path: Path) -> None:
+    where = settings(tmp_path)
+    with pytest.raises(harness.Stopped):  # one is an epoch ahead
+        harness.execute_together(jobs()[:1], where, [ignore], lambda: True)
+    records = harness.execute_together(jobs(), where, [ignore] * 3)
+    assert [record.facts["trained_together"] for record in records] == [3, 2, 2]
+
+
 def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     def broken(epoch: int, epochs: int) -> None:
         raise RuntimeError("this one breaks")
