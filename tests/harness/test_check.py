@@ -140,6 +140,57 @@ class Undecided(Sound):
         return self.problem.space.sample(np.random.default_rng(self.asked))
 
 
+class Cheat(Method):
+    """Looks the accuracies up."""
+
+    def architecture(self) -> Any:
+        from benchmarks import ground_truth
+
+        return ground_truth.load("nas-bench-201", tables=None).architectures[0]
+
+
+class Forgetful(Method):
+    """Has a state that it does not save."""
+
+    def __init__(self, problem: Any, config: Any) -> None:
+        super().__init__(problem, config)
+        self.count = 0
+
+    epochs = 3
+
+    def train_epoch(self, epoch: int) -> Trace:
+        self.count += 1
+        return {"count": self.count}
+
+    def architecture(self) -> Any:
+        return self.problem.space.at(0)
+
+
+class Careless(Forgetful):
+    """Draws from the global generator."""
+
+    def architecture(self) -> Any:
+        return self.problem.space.at(random.randrange(100))
+
+
+class Meddling(Forgetful):
+    """Measuring trains."""
+
+    def measure(self, epoch: int) -> Trace:
+        self.count += 1
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count}
+
+
+class Stray(Forgetful):
+    """Leaves the space."""
+
+    def architecture(self) -> Any:
+        return (9,) * 6
+
+
 def make(method: type[Method], space: str = "nas-bench-201") -> check.Make:
     return check.Make(f"tests.harness.test_check:{method.__name__}", space)
 
@@ -162,17 +213,27 @@ def test_a_sound_method_passes(checked: Any) -> None:
         (DrawsFromPython, check.leaves_global_randomness_alone, "global random generator moved"),
         (SeedsTorch, check.leaves_global_randomness_alone, "global random generator moved"),
         (Undecided, check.picks_valid_architectures, "another answer when called again"),
+        (Cheat, check.never_touches_ground_truth, "import of benchmarks.ground_truth halted"),
+        (Forgetful, check.continues_bit_for_bit, "ends elsewhere"),
+        (Careless, check.leaves_global_randomness_alone, "global random generator moved"),
+        (Careless, check.is_deterministic, "two runs at the same seed differ"),
+        (Meddling, check.measuring_changes_nothing, "changes the state"),
+        (Stray, check.picks_valid_architectures, "is no architecture"),
+        (TellsATensor, check.is_deterministic, "'value' of a trace is of type Tensor"),
     ],
 )
 def test_a_broken_method_is_found(method: type[Method], checked: Any, named: str) -> None:
-    with pytest.raises(check.Broken, match=named) as error:
+    with pytest.raises((check.Broken, UserError), match=named) as error:
         checked(make(method))
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_trace_that_no_row_can_hold_is_found() -> None:
-    with pytest.raises(UserError, match="'value' of a trace is of type Tensor"):
-        check.is_deterministic(make(TellsATensor))
+def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["random", "--spaces", "nas-bench-201"]) == 0
+    assert capsys.readouterr().out.count("ok") == len(check.CHECKS)
+    assert check.main(["tests.harness.test_check:Stray", "--spaces", "nas-bench-201"]) == 1
+    assert "is no architecture" in " ".join(capsys.readouterr().out.split())
+    assert check.main(["nothing"]) == 2
 
 
 @pytest.mark.parametrize("checked", check.CHECKS, ids=lambda c: c.__name__)
@@ -188,3 +249,9 @@ def test_the_example_keeps_the_contract_on_every_space(
 ) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     checked(check.Make("successive_halving:Halving", space))
+
+
+def test_the_example_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    assert len((EXAMPLES / "successive_halving.py").read_text().splitlines()) < 60
+    check.never_touches_ground_truth(check.Make("successive_halving:Halving", "nas-bench-201"))

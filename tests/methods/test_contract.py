@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from benchmarks import check, spaces
-from benchmarks.errors import UserError
-from benchmarks.spec import Diverged, Method
+from benchmarks.spec import Diverged
 from methods import METHODS, resolve
 from methods.optimizers import POSTERIORS
 
@@ -58,92 +55,3 @@ def test_a_loss_that_is_not_finite_ends_a_real_search(space: str) -> None:
 )
 def test_methods_run_without_the_tables(method: str) -> None:
     check.never_touches_ground_truth(check.Make(method, "nas-bench-201"))
-
-
-class Cheat(Method):
-    """Looks the accuracies up."""
-
-    def architecture(self):
-        from benchmarks import ground_truth
-
-        return ground_truth.load("nas-bench-201", tables=None).architectures[0]
-
-
-class Forgetful(Method):
-    """Has a state that it does not save."""
-
-    def __init__(self, problem, config) -> None:
-        super().__init__(problem, config)
-        self.count = 0
-
-    epochs = 3
-
-    def train_epoch(self, epoch: int):
-        self.count += 1
-        return {"count": self.count}
-
-    def architecture(self):
-        return self.problem.space.at(0)
-
-
-class Careless(Forgetful):
-    """Draws from the global generator."""
-
-    def architecture(self):
-        import random
-
-        return self.problem.space.at(random.randrange(100))
-
-
-class Meddling(Forgetful):
-    """Measuring trains."""
-
-    def measure(self, epoch: int):
-        self.count += 1
-        return {}
-
-    def state_dict(self):
-        return {"count": self.count}
-
-
-class Stray(Forgetful):
-    """Leaves the space."""
-
-    def architecture(self):
-        return (9,) * 6
-
-
-@pytest.mark.parametrize(
-    ("method", "checked", "said"),
-    [
-        (Cheat, check.never_touches_ground_truth, "import of benchmarks.ground_truth halted"),
-        (Forgetful, check.continues_bit_for_bit, "ends elsewhere"),
-        (Careless, check.leaves_global_randomness_alone, "a global random generator moved"),
-        (Careless, check.is_deterministic, "two runs at the same seed differ"),
-        (Meddling, check.measuring_changes_nothing, "changes the state"),
-        (Stray, check.picks_valid_architectures, "is no architecture"),
-    ],
-)
-def test_a_broken_method_is_found(method: type, checked, said: str) -> None:
-    with pytest.raises((check.Broken, UserError), match=said) as error:
-        checked(check.Make(f"tests.methods.test_contract:{method.__name__}", "nas-bench-201"))
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check.main(["random", "--spaces", "nas-bench-201"]) == 0
-    assert capsys.readouterr().out.count("ok") == len(check.CHECKS)
-    assert check.main(["tests.methods.test_contract:Stray", "--spaces", "nas-bench-201"]) == 1
-    assert "is no architecture" in " ".join(capsys.readouterr().out.split())
-    assert check.main(["nothing"]) == 2
-
-
-def test_the_example_in_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = Path(__file__).parents[2] / "examples"
-    monkeypatch.syspath_prepend(str(examples))
-    assert len((examples / "successive_halving.py").read_text().splitlines()) < 60
-    try:
-        for checked in check.CHECKS:
-            checked(check.Make("successive_halving:Halving", "nas-bench-201"))
-    finally:
-        sys.modules.pop("successive_halving", None)
