@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import runs
-from benchmarks.errors import UserError, in_one_line
+from benchmarks.errors import UserError, exit_code
 from benchmarks.files import write_atomically
 
 DEFAULT_OUTPUT = Path("results/analysis")
@@ -103,15 +103,16 @@ def main(
     )
     parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default {output}")
     options = parser.parse_args(arguments)
-    try:
+
+    def work_through() -> int:
         folders = options.results or list(results) or runs.default_folders()
         print(f"results: {', '.join(map(str, folders))}", file=sys.stderr)
         status = work(runs.load(folders), Output(options.output)) or 0
         sys.stdout.flush()
         return status
+
+    try:
+        return exit_code(work_through)
     except BrokenPipeError:  # the reader of what we print has seen enough, for instance head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, PermissionError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return 2

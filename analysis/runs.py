@@ -117,13 +117,15 @@ class Runs:
     def settings(self) -> tuple[Setting, ...]:
         """Every setting of which a run is finished: tiers nearest to the paper first, NAS-Bench-201 before 1Shot1."""
         found = []
+        copies = self.finals.groupby(["tier", "data"])["images"].nunique()
         for _, group in self.finals.groupby(_SETTING, sort=False):
             row = group.iloc[0]
             space, tier, data, images = (str(row[name]) for name in _SETTING[:4])
-            copies = self.finals.loc[(self.finals[["tier", "data"]] == [tier, data]).all(axis=1), "images"].nunique()
             usual = _numbers(tier, space, data)
-            marks = [f"{name[7:]}={row[name]}" for name in _SIZES if usual.get(name) != _short(row[name])]
-            marks += [images[:6]] if copies > 1 else []
+            marks = [
+                f"{name.removeprefix('budget.')}={row[name]}" for name in _SIZES if usual.get(name) != _short(row[name])
+            ]
+            marks += [images[:6]] if copies[tier, data] > 1 else []
             sizes = tuple(int(row[name]) for name in _SIZES)
             found.append(Setting(space, tier, data, images, describe(row), sizes, tuple(marks)))
         return tuple(sorted(found, key=lambda s: (_rank(s.tier), s.data, len(s.space), s.space, s.images, s.sizes)))

@@ -7,7 +7,6 @@ same checks over every registered method and space.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import random
 import subprocess
@@ -20,8 +19,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks import images, spaces, tiers
-from benchmarks.errors import UserError, in_one_line
+from benchmarks import checkpoint, images, spaces, tiers
+from benchmarks.errors import exit_code
 from benchmarks.seeds import Seeds
 from benchmarks.spec import Method, SearchProblem, Trace, check_trace
 from methods import resolve
@@ -128,12 +127,9 @@ def continues_bit_for_bit(make: Make) -> None:
 
 
 def _through_a_checkpoint(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state as it comes back from ``benchmarks.checkpoint``."""
-    buffer = io.BytesIO()
+    """A state as it comes back from a checkpoint."""
     try:
-        torch.save(state, buffer)
-        buffer.seek(0)
-        return dict(torch.load(buffer, weights_only=True))
+        return dict(checkpoint.unpack(checkpoint.pack(state)))
     except Exception as error:
         raise Broken(
             f"a checkpoint cannot hold its state_dict() ({type(error).__name__}): give tensors, numbers, texts, and "
@@ -222,9 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("method", help="package.module:Class, or a built-in name")
     parser.add_argument("--spaces", nargs="+", default=list(spaces.SPACES), metavar="S")
     options = parser.parse_args(arguments)
-    console, broken = Console(), 0
+    console = Console()
     torch.set_num_threads(1)
-    try:
+
+    def work() -> int:
+        broken = 0
         resolve(options.method)
         for space in options.spaces:
             spaces.get(space)
@@ -240,10 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     console.print(
                         f"[red]broken[/red]  {space}  {check.__name__.replace('_', ' ')}: {line}", highlight=False
                     )
-    except (UserError, PermissionError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return 2
-    return 1 if broken else 0
+        return 1 if broken else 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

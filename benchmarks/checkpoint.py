@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,9 +26,7 @@ class Checkpoint:
 
     def save(self, method: Method, rows: list[Trace]) -> None:
         """Write the state after the last of ``rows``. Raises ``CannotWrite``."""
-        buffer = io.BytesIO()
-        torch.save({"spec": self.spec.hash, "rows": json.dumps(rows), "state": method.state_dict()}, buffer)
-        save(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+        save(self.path, pack({"spec": self.spec.hash, "rows": json.dumps(rows), "state": method.state_dict()}))
 
     def restore(self, build: Callable[[], Method]) -> tuple[Method, list[Trace]]:
         """The method as it was when saved and the rows so far; a new one and [] where there is nothing to continue.
@@ -51,15 +49,26 @@ class Checkpoint:
         return method, rows
 
     def _load(self, method: Method) -> list[Trace]:
-        data = self.path.read_bytes()
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
-            raise ValueError("it does not match its checksum")
-        saved = torch.load(io.BytesIO(data[32:]), map_location=_to_this_gpu, weights_only=True)
+        saved = unpack(self.path.read_bytes())
         if saved["spec"] != self.spec.hash:
             raise ValueError("it belongs to another run")
         rows: list[Trace] = json.loads(saved["rows"])
         method.load_state_dict(saved["state"])
         return rows
+
+
+def pack(content: Mapping[str, Any]) -> bytes:
+    """Tensors and plain values as a file holds them."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
+
+
+def unpack(data: bytes) -> Any:
+    """What ``pack`` was given. Raises ``ValueError`` for damage, and what ``torch.load`` raises for other objects."""
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise ValueError("it does not match its checksum")
+    return torch.load(io.BytesIO(data[32:]), map_location=_to_this_gpu, weights_only=True)
 
 
 def _to_this_gpu(storage: Any, location: str) -> Any:

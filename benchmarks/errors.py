@@ -35,13 +35,6 @@ def check_counts(**settings: int) -> None:
             raise UserError(f"{name} is a count, got {value}: choose 1 or more")
 
 
-def in_one_line(error: UserError | PermissionError) -> str:
-    """What a command line says of a mistake, or of a path that is not to be entered."""
-    if isinstance(error, PermissionError) and error.filename is not None:
-        return f"no permission for {error.filename}: mend its permissions, or name another path"
-    return str(error)
-
-
 def exit_code(work: Callable[[], int | None], codes: Mapping[type[UserError], int] | None = None) -> int:
     """Do the work of a command line.
 
@@ -50,10 +43,13 @@ def exit_code(work: Callable[[], int | None], codes: Mapping[type[UserError], in
         codes: exit codes of kinds of ``UserError``; 2 for the others.
 
     Returns:
-        The exit code. A ``UserError`` is printed to stderr in one line.
+        The exit code. A ``UserError``, or a path that may not be entered, is printed to stderr in one line.
     """
     try:
         return work() or 0
     except (UserError, PermissionError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        line = str(error)
+        if isinstance(error, PermissionError) and error.filename is not None:
+            line = f"no permission for {error.filename}: mend its permissions, or name another path"
+        print(f"error: {line}", file=sys.stderr)
         return next((code for kind, code in (codes or {}).items() if isinstance(error, kind)), 2)

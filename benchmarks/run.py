@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import execution, plan, spaces, store
-from benchmarks.errors import UserError, in_one_line, one_of
+from benchmarks.errors import UserError, exit_code, one_of
 from benchmarks.files import CannotWrite
 from benchmarks.harness import Settings
 from benchmarks.spec import DEVICES, PRECISIONS, Compute, RunRecord, Status
@@ -88,17 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     console = Console()
     options = parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
         if options.list:
             _print_lists(console)
             return 0
-        return _main(options, console)
-    except CannotWrite as error:
-        print(f"error: {error}; finished runs are kept", file=sys.stderr)
-        return CANNOT_WRITE
-    except (UserError, PermissionError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return 2
+        try:
+            return _main(options, console)
+        except CannotWrite as error:
+            raise CannotWrite(f"{error}; finished runs are kept") from None
+
+    try:
+        return exit_code(work, {CannotWrite: CANNOT_WRITE})
     except KeyboardInterrupt:
         print("interrupted: finished runs are kept; the same command goes on where this one stopped", file=sys.stderr)
         return INTERRUPTED

@@ -54,7 +54,7 @@ def caption(runs: Runs, setting: Setting, extra: str = "") -> str:
 def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
     """What a reader must know of a setting: digits, failed runs, superseded runs."""
     found = [DIGITS] if setting.is_digits else []
-    failed = _failed(runs, setting)
+    failed = within(runs.failed, setting)
     found += [
         f"{display(str(label))}: {len(group)} run(s) did not finish ({', '.join(sorted(set(group['status'])))})."
         for label, group in failed.groupby("label")
@@ -69,11 +69,7 @@ def notes(runs: Runs, setting: Setting) -> tuple[str, ...]:
 
 def absent(runs: Runs, setting: Setting, method: str) -> str:
     """What a cell says where a method has no finished run."""
-    return "failed" if (_failed(runs, setting)["method"] == method).any() else NOT_RUN
-
-
-def _failed(runs: Runs, setting: Setting) -> pd.DataFrame:
-    return within(runs.failed, setting)
+    return "failed" if (within(runs.failed, setting)["method"] == method).any() else NOT_RUN
 
 
 def _table_1(runs: Runs, setting: Setting) -> Table:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks import images, spaces
-from benchmarks.errors import UserError, in_one_line
+from benchmarks.errors import UserError, exit_code
 from benchmarks.files import prepare
 from benchmarks.proxies import chunks, scoring
 from benchmarks.proxies.request import Request
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 2 a mistake, 130 interrupted (finished chunks are kept)."""
     options = _parser().parse_args(arguments)
     console = Console(stderr=True, highlight=False)
-    try:
+
+    def work() -> None:
         request = _request(options, sys.argv[1:] if arguments is None else arguments)
         request.check()
         prepare(request.output)
@@ -36,13 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{path}: {len(table.positions):,} of {table.population:,} architectures, seeds "
                 f"{', '.join(map(str, table.by_seed))}, {len(table.not_finite)} scores not finite"
             )
-    except (UserError, PermissionError) as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
-        return 2
+
+    try:
+        return exit_code(work)
     except KeyboardInterrupt:
         print("interrupted: finished chunks are kept, run the command again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 def _score(request: Request, work: list[chunks.Chunk], *, jobs: int, console: Console) -> None:
