@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks.errors import UserError
+from benchmarks.errors import UserError, exit_code
 from benchmarks.images import DATA_DIR_VARIABLE, NAMES, ImageSet, data_directory, load
 from benchmarks.images.cifar10 import VERIFIED
 from benchmarks.images.download import download
@@ -24,18 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.add_argument("--data-dir", help=f"folder of the data sets (default: ${DATA_DIR_VARIABLE}, else ./data)")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         if options.command == "download":
             print(f"CIFAR-10 is in {download(data_directory(options.data_dir))}: {VERIFIED}")
         else:
             describe(options.data_dir)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+    try:
+        return exit_code(work)
     except KeyboardInterrupt:
         print("interrupted: run the command again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 def describe(data_dir: str | None) -> None:
