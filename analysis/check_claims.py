@@ -39,7 +39,7 @@ def ledger(judged: Sequence[tuple[Claim, Finding]]) -> Table:
         notes=(
             "A verdict reached at a reduced tier names the tier: it holds there and need not at the paper's setting.",
             "'analogue' marks a quantity of the paper's DARTS-space figures measured on another space.",
-            "'reading' marks a method that the paper may mean.",
+            "'reading' marks a method that the paper may mean, against DARTS at its best shared setting.",
         ),
     )
 

@@ -136,7 +136,7 @@ def stratified_interval(strata: Sequence[ArrayLike]) -> Interval:
 
 
 def attainable(pairs: int, tests: int) -> bool:
-    """Whether so many pairs can show a difference if the other tests of Holm's family show none."""
+    """Whether so many unequal pairs can show a difference if the other tests of Holm's family show none."""
     return tests * 2.0 ** (1 - pairs) < ALPHA
 
 
@@ -167,10 +167,11 @@ class Conclusion(Enum):
     """Not equivalent, and so few pairs that a difference shows only beside those of other tests of the family."""
 
 
-def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests: int) -> Conclusion:
+def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests: int, ties: int = 0) -> Conclusion:
     """What follows from a paired test whose p-values are Holm-corrected over a family of ``tests``.
 
     Equivalence comes first: a difference within the margin is none, however sure. ``direction`` is that of ``Paired``.
+    Signed ranks leave out the ``ties`` among the pairs, so these cannot help to show a difference.
     """
     if pairs < MINIMUM_PAIRS:
         return Conclusion.FEW
@@ -178,7 +179,7 @@ def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests
         return Conclusion.EQUIVALENT
     if p < ALPHA:
         return Conclusion.LARGER if direction > 0 else Conclusion.SMALLER
-    return Conclusion.OPEN if attainable(pairs, tests) else Conclusion.UNATTAINABLE
+    return Conclusion.OPEN if attainable(pairs - ties, tests) else Conclusion.UNATTAINABLE
 
 
 def margin(space: str) -> float:

@@ -98,7 +98,7 @@ READING = Study(
         Row("reading", "Bayes by Backprop, ten times the rate", ("balenas-1st@optimizer=bbb",), {"arch_lr": 0.3}),
         # Knobs that both methods have.
         Row("shared", "weights before the architecture", tuple(f"{name}@update_order=weights-first" for name in BOTH)),
-        Row("shared", "second moment of 1,000 steps, as in the paper", BOTH, {"arch_beta2": 0.999}),
+        Row("shared", "second moment of 1,000 steps, as in the author's code", BOTH, {"arch_beta2": 0.999}),
         Row("shared", "a tenth of the architecture rate", BOTH, {"arch_lr": 3e-4}),
         Row("shared", "three times the architecture rate", BOTH, {"arch_lr": 9e-3}),
         Row("shared", "ten times the architecture rate", BOTH, {"arch_lr": 3e-2}),
@@ -123,7 +123,7 @@ CONFIRMATION = Study(
     tier=READING.tier,
     seeds=tuple(range(100, 108)),
     rows=(
-        READING.only("second moment of 1,000 steps, as in the paper", "darts-1st"),
+        READING.only("second moment of 1,000 steps, as in the author's code", "darts-1st"),
         READING.only("IVON, a hundred times the rate", "balenas-1st@optimizer=ivon"),
         READING.only("IVON", "balenas-1st@optimizer=ivon"),
         READING.only("weights train at a draw, not at the mean", "balenas-1st@weights_at=sample"),

@@ -26,8 +26,8 @@ class Claim:
         check: name of the check that decides it.
         parameters: what the check needs.
         family: claims whose p-values are corrected together.
-        kind: ``claim`` of the paper; ``analogue``, the same quantity on another space; or ``reading``, the same claim
-            of a method that the paper may mean.
+        kind: ``claim`` of the paper; ``analogue``, the same quantity on another space; or ``reading``, a method that
+            the paper may mean against DARTS at its best shared setting, a stricter rival than the paper's.
     """
 
     id: str

@@ -54,6 +54,7 @@ def compare(
             f"({worse} - {better})" if lower else "points",
             setting,
             result.wins,
+            result.ties,
         )
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has both {better} and {worse}")
 

@@ -54,6 +54,7 @@ def compared(runs: Runs, study: Study, arm: Arm, other: Arm) -> Pending:
         unit="points",
         setting=setting,
         wins=result.wins,
+        ties=result.ties,
     )
 
 

@@ -62,6 +62,7 @@ class Pending:
         unit: of the effect.
         setting: where.
         wins: pairs that agree with the claim.
+        ties: pairs in which both are equal.
     """
 
     n: int
@@ -74,6 +75,7 @@ class Pending:
     unit: str
     setting: Setting
     wins: int
+    ties: int = 0
 
 
 def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
@@ -89,8 +91,9 @@ def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
 def decide(test: Pending, family: int) -> Finding:
     """The verdict of a paired test whose p-values are corrected. A difference within the margin is none."""
     conclusion = statistics.conclude(
-        test.n, p=test.p, p_equivalent=test.p_equivalent, direction=test.direction, tests=family
+        test.n, p=test.p, p_equivalent=test.p_equivalent, direction=test.direction, tests=family, ties=test.ties
     )
+    counted = f"n = {test.n}" + (f" with {test.ties} equal" if test.ties else "")
     verdict, why = {
         Conclusion.FEW: (Verdict.UNDECIDED, f"n = {test.n} pairs, at least {MINIMUM_PAIRS} are needed"),
         Conclusion.EQUIVALENT: (Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"),
@@ -98,11 +101,12 @@ def decide(test: Pending, family: int) -> Finding:
         Conclusion.SMALLER: (Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"),
         Conclusion.OPEN: (Verdict.UNDECIDED, "neither different nor equivalent"),
         Conclusion.UNATTAINABLE: (
-            Verdict.UNDECIDED, f"not equivalent, and n = {test.n} is too few to show a difference on its own"
+            Verdict.UNDECIDED, f"not equivalent, and {counted} is too few to show a difference on its own"
         ),
     }[conclusion]  # fmt: skip
     corrected = f", Holm over {family}" if family > 1 else ""
-    evidence = f"{why}; better in {test.wins} of {test.n} pairs, exact Wilcoxon p = {test.p:.3g}{corrected}"
+    better = f"better in {test.wins} of {test.n} pairs" + (f", {test.ties} equal" if test.ties else "")
+    evidence = f"{why}; {better}, exact Wilcoxon p = {test.p:.3g}{corrected}"
     if test.setting.is_digits:
         verdict, evidence = Verdict.UNDECIDED, f"only digits were searched on, which test no claim; {evidence}"
     return Finding(

@@ -36,7 +36,7 @@ def best_in_print(runs: Runs, *, rows: Sequence[str]) -> Finding:  # noqa: ARG00
 
 
 def best_run_in_print(runs: Runs) -> Finding:  # noqa: ARG001 - the signature of a check
-    """Whether the best single run is at least as good as every printed mean, and as the optimum allows."""
+    """Whether the best single run is at least as good as every printed mean."""
     best = published.find("text of Section 4.1.1").rows[0].cells
     table = published.find("Table 1")
     beaten = []

@@ -20,8 +20,9 @@ def build(runs: Runs) -> Iterator[Table]:
             table = make(runs, setting)
             if table is not None:
                 yield table
-    if (spreads := selection.small_spreads()) is not None:
-        yield spreads
+    for of_print in (selection.printed_means, selection.small_spreads):
+        if (table := of_print()) is not None:
+            yield table
     yield selection.table_3()
     yield from comparisons.build(runs)
     for make in (measurements.cost, measurements.hessian):

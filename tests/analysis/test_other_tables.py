@@ -9,6 +9,7 @@ from analysis import published, regression, runs, scores, statistics, tables
 from analysis.published import Check
 from analysis.rendering import MeanSd, Table
 from analysis.tables import comparisons, measurements, posteriors, selection
+from analysis.zero_cost import best_of_draws
 from benchmarks.store import Store
 from tests.analysis.conftest import record
 
@@ -230,6 +231,23 @@ def test_what_is_not_done_is_listed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scores, "held", lambda space: [p for p in PROXIES if p not in ("ntk", "zen")])
     assert scores.not_done("nas-bench-201") == "Not done on nas-bench-201: ntk, zen."
     assert scores.not_done("nas-bench-201") in selection.zero_cost("nas-bench-201").notes
+
+
+@needs_synflow
+def test_printed_means_of_zero_cost_nas_are_what_chance_allows():
+    """Every mean lies within two standard errors of the closed form, and one outside its margin."""
+    rows = {row[0]: row for row in selection.printed_means().rows}
+    assert [row[-1] for row in rows.values()] == ["3 of 3", "3 of 3", "2 of 3", "3 of 3"]
+    for row in rows.values():
+        for cell in row[2:5]:
+            difference, errors = (float(part) for part in cell.rstrip(")").split(" ("))
+            assert abs(errors) < 2 and difference * errors >= 0
+    synflow = scores.complete("nas-bench-201", "synflow")
+    exact = best_of_draws(synflow.by_seed, synflow.accuracies, 100)
+    printed = published.find("Table 2").row("Zero-cost NAS (100)").cells[2].value
+    (error,) = (4**-0.5 * sd for sd in exact.sd[2:])
+    expected = f"{printed - exact.mean[2]:+.2f} ({(printed - exact.mean[2]) / error:+.1f})"
+    assert rows["Zero-cost NAS (100), Table 2"][4] == expected
 
 
 @needs_synflow

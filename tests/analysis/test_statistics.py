@@ -125,6 +125,14 @@ def test_what_a_test_comes_to(
     assert found is expected
 
 
+@pytest.mark.parametrize(("ties", "expected"), [(0, Conclusion.OPEN), (1, Conclusion.UNATTAINABLE)])
+def test_equal_pairs_cannot_show_a_difference(ties: int, expected: Conclusion):
+    best = statistics.paired([1.0, 2.0, 3.0, 4.0, 5.0, 0.0 if ties else 6.0], np.zeros(6))
+    assert (best.ties, best.p >= 0.05) == (ties, bool(ties))
+    found = statistics.conclude(6, p=0.5, p_equivalent=0.5, direction=1, tests=1, ties=ties)
+    assert found is expected
+
+
 def test_equivalence():
     rng = np.random.default_rng(0)
     near = rng.normal(0.0, 0.1, 10)

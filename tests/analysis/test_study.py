@@ -458,11 +458,12 @@ def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made)
     printed = {label: published.find("Table 1").row(label).cells[1].value for label in ("BaLeNAS (1st)", "DARTS (1st)")}
     known = f"{random.mean:.2f} {printed['BaLeNAS (1st)'] - printed['DARTS (1st)']:.2f} "
     known += " ".join(rendering.markdown(table) for table in made.tables)
+    known += " 0.12 0.96 1.28 3.02"  # differences of means: test_how_coarsely_exploration_chose
     assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
 DRAWS, IVON = "weights train at a draw, not at the mean", "IVON, a hundred times the rate"
-LONG = "second moment of 1,000 steps, as in the paper"
+LONG = "second moment of 1,000 steps, as in the author's code"
 GAP, SKIPS, NORM = "discretisation gap (nats)", "skip connections, %", "Hessian norm"
 QUOTED = (
     ("confirmation-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.44 ± 1.53"),
@@ -528,6 +529,12 @@ def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     first = {arm: (arm.accuracy[0] + 3 * best) / 4 for arm in readings}
     assert (len(readings), sum(bound < last for bound in first.values())) == (17, 12)
     assert of[0].is_darts and of[0].accuracy.mean() < last
+    sent, darts = study.selected(of, best)
+    ahead = {arm.method: f"{arm.accuracy.mean() - darts.accuracy.mean():+.2f}" for arm in sent}
+    assert list(ahead.values()) == ["+0.96", "+0.12", "-1.28"] and "weights_at=sample" in list(ahead)[2]
+    (weaker,) = (arm for arm in of if arm.row.question.startswith("DARTS with the L2"))
+    assert f"{weaker.accuracy.mean() - of[0].accuracy.mean():.2f}" == "3.02"
+    assert f"{of[1].accuracy.mean() - of[0].accuracy.mean():.2f}" == "4.21"
     wide, narrow = (
         next(arm.accuracy for arm in of if arm.row.question == f"fixed noise, sigma {sigma}") for sigma in ("1", "0.1")
     )
