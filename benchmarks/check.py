@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks import checkpoint, images, spaces, tiers
 from benchmarks.errors import exit_code
 from benchmarks.seeds import Seeds
-from benchmarks.spec import Method, SearchProblem, Trace, check_trace
+from benchmarks.spec import Method, SearchProblem, Trace, check_trace, handed_on
 from methods import resolve
 
 
@@ -59,7 +60,7 @@ class Make:
         )
         upstream = None
         if method_class.upstream is not None:
-            upstream = run_through(Make(method_class.upstream, self.space)(seed))[-1]
+            upstream = handed_on(run_through(Make(method_class.upstream, self.space)(seed))[-1])
         method = method_class(SearchProblem(spaces.get(self.space), split, budget, seeds, upstream), config)
         if not method.has_an_end:
             raise Broken(f"epochs is {method.epochs}: it must be a whole number, 0 or more")
@@ -194,12 +195,13 @@ def never_touches_ground_truth(make: Make) -> None:
     code = (
         "import sys; sys.modules['benchmarks.ground_truth'] = None\n"
         "from benchmarks.check import Make, run_through\n"
-        f"run_through(Make({make.name!r}, {make.space!r})(0))"
+        f"run_through(Make({make.name!r}, {make.space!r}, settings={dict(make.settings)!r})(0))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise Broken(f"without the accuracy tables it fails: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Broken(f"without the accuracy tables it fails: {last}")
 
 
 CHECKS: tuple[Callable[[Make], None], ...] = (
@@ -235,9 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 except Exception as error:  # whatever the method raises is a broken contract
                     broken += 1
                     line = f"{type(error).__name__}: {error}" if not isinstance(error, Broken) else str(error)
-                    console.print(
-                        f"[red]broken[/red]  {space}  {check.__name__.replace('_', ' ')}: {line}", highlight=False
-                    )
+                    said = escape(f"{space}  {check.__name__.replace('_', ' ')}: {line}")
+                    console.print(f"[red]broken[/red]  {said}", highlight=False)
         return 1 if broken else 0
 
     return exit_code(work)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import environment
 from benchmarks.files import save
 from benchmarks.logs import RunLog
 from benchmarks.spec import Method, RunSpec, Trace
@@ -19,25 +20,36 @@ from benchmarks.store import Store
 class Checkpoint:
     """The state of an unfinished run: a SHA-256, then tensors and plain values whose loading cannot run code."""
 
-    def __init__(self, store: Store, spec: RunSpec, log: RunLog) -> None:
-        self.store, self.spec, self.log = store, spec, log
+    def __init__(self, store: Store, spec: RunSpec, log: RunLog, *, redo: bool = False) -> None:
+        self.store, self.spec, self.log, self.redo = store, spec, log, redo
         self.path = store.checkpoint(spec)
         self.resumed = False
 
-    def save(self, method: Method, rows: list[Trace]) -> None:
-        """Write the state after the last of ``rows``. Raises ``CannotWrite``."""
-        save(self.path, pack({"spec": self.spec.hash, "rows": json.dumps(rows), "state": method.state_dict()}))
+    def save(self, method: Method, rows: list[Trace], facts: Mapping[str, Any]) -> None:
+        """Write the state after the last of ``rows``, and the facts of the run so far. Raises ``CannotWrite``."""
+        beside = {"spec": self.spec.hash, "rows": json.dumps(rows), "facts": json.dumps(facts), "redo": self.redo}
+        save(self.path, pack({**beside, "state": method.state_dict()}))
 
-    def restore(self, build: Callable[[], Method]) -> tuple[Method, list[Trace]]:
+    def restore(self, build: Callable[[], Method], facts: dict[str, Any]) -> tuple[Method, list[Trace]]:
         """The method as it was when saved and the rows so far; a new one and [] where there is nothing to continue.
 
-        A file that is damaged, belongs to another run or does not fit the method is moved aside.
+        A file that is damaged, belongs to another run or does not fit the method is moved aside. A run that is to be
+        done again goes on only from where doing it again was interrupted.
+
+        Args:
+            build: makes a new method.
+            facts: of this process; where those of the earlier ones differ, both are kept.
         """
         method = build()
         if not self.path.exists():
             return method, []
         try:
-            rows = self._load(method)
+            saved = unpack(self.path.read_bytes())
+            if self.redo and not saved.get("redo"):
+                self.log.line("starts over: what was saved is of the run that is done again")
+                return method, []
+            rows = self._load(saved, method)
+            earlier: dict[str, Any] = json.loads(saved.get("facts", "{}"))
         except MemoryError:
             raise
         except Exception as error:  # torch.load and a user's load_state_dict may raise anything
@@ -45,11 +57,13 @@ class Checkpoint:
             self.store.set_aside(self.path, f"checkpoint {self.path} cannot be continued ({reason})", self.log.warn)
             return build(), []
         self.resumed = True
+        if differing := [key for key in earlier.keys() & facts.keys() if earlier[key] != facts[key]]:
+            self.log.warn(f"{self.spec.label} began on another {', '.join(sorted(differing))}; its record names both")
+        facts |= environment.joined(earlier, facts)
         self.log.line(f"continues after epoch {len(rows) - 1}")
         return method, rows
 
-    def _load(self, method: Method) -> list[Trace]:
-        saved = unpack(self.path.read_bytes())
+    def _load(self, saved: Mapping[str, Any], method: Method) -> list[Trace]:
         if saved["spec"] != self.spec.hash:
             raise ValueError("it belongs to another run")
         rows: list[Trace] = json.loads(saved["rows"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
 PACKAGES = ("balenas-bench", "torch", "numpy", "scipy", "pandas", "pyarrow", "numba", "scikit-learn")
+_AND = "; "
 
 
 @cache
@@ -31,6 +34,12 @@ def _static() -> tuple[tuple[str, str | None], ...]:
 def facts() -> dict[str, str | None]:
     """A fresh mapping of the facts; None where something cannot be told."""
     return dict(_static())
+
+
+def joined(old: Mapping[str, Any], new: Mapping[str, str | None]) -> dict[str, Any]:
+    """Facts of what came about in several processes: where they differ, those of each, oldest first."""
+    both = {key: [*(old.get(key) or "").split(_AND), value or ""] for key, value in new.items()}
+    return {**old, **{key: _AND.join(filter(None, dict.fromkeys(texts))) or None for key, texts in both.items()}}
 
 
 def _version(package: str) -> str | None:

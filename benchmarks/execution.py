@@ -189,7 +189,8 @@ class _Command:
         if job is None or claim is None or not (claim.owner.is_dead or self.workers.retries):
             return False  # it had not begun
         if not self.workers.retries:
-            self.console.print(f"a process died during {job.spec.label}: trying it alone", highlight=False)
+            text = f"a process died during {job.spec.label}: trying it alone"
+            self.console.print(text, highlight=False, markup=False)
             ((_, outcome),) = Processes(1).map(self.work, [task])
             if outcome is not None:
                 self.take(task, outcome)
@@ -205,7 +206,7 @@ class _Command:
         owners = {str(c.owner) for task in self.held if (c := self.claims.get(task.jobs[0].spec))}
         if owners - self.awaited:
             text = f"waiting for {len(self.held)} chains held by {', '.join(sorted(owners))} (Ctrl-C leaves them to it)"
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, markup=False)
         self.awaited |= owners
         while not self.permit.is_withdrawn:
             looks = [(task, self.freed(task)) for task in self.held]

@@ -35,8 +35,8 @@ from benchmarks.spec import (
     SearchProblem,
     Status,
     Trace,
-    Value,
     check_trace,
+    handed_on,
 )
 from benchmarks.store import Store
 from methods import resolve
@@ -57,8 +57,8 @@ class Settings:
         tables: folder of imported ground truth tables; None for the shipped ones.
         checkpoint_every: epochs between checkpoints.
         time_limit: seconds after which a run ends as ``timeout``; None for no limit.
-        redo: do runs again that are done; the old record stays until the new one replaces it, and a finished one is
-            kept below ``replaced`` if the new one has failed.
+        redo: do runs again that are done, from the start; the old record stays until the new one replaces it, and a
+            finished one is kept below ``replaced`` if the new one has failed.
     """
 
     store: Store
@@ -178,7 +178,7 @@ class Run:
     def __init__(self, job: Job, settings: Settings, report: Report, stop: Callable[[], bool]) -> None:
         self.job, self.spec, self.settings, self.report, self.stop = job, job.spec, settings, report, stop
         self.log = RunLog(settings.store.log(self.spec))
-        self.checkpoint = Checkpoint(settings.store, self.spec, self.log)
+        self.checkpoint = Checkpoint(settings.store, self.spec, self.log, redo=settings.redo)
         self.rows: list[Trace] = []
         self.is_over = False
 
@@ -203,7 +203,7 @@ class Run:
         problem = _problem(self.spec, self.settings, upstream, self.facts)
         method_class, _ = resolve(self.spec.method)
         self.method, self.rows = self.checkpoint.restore(
-            lambda: method_class(problem, method_class.Config(**self.spec.config))
+            lambda: method_class(problem, method_class.Config(**self.spec.config)), self.facts
         )
         if not self.method.has_an_end:
             raise UserError(f"epochs of {self.spec.method} is {self.method.epochs}: choose a whole number, 0 or more")
@@ -232,7 +232,7 @@ class Run:
         time_is_up = self.settings.time_limit is not None and seconds > self.settings.time_limit
         asked_to_stop = self.stop()
         if time_is_up or asked_to_stop or epoch % self.settings.checkpoint_every == 0:
-            self.checkpoint.save(method, self.rows)
+            self.checkpoint.save(method, self.rows, self.facts)
         if asked_to_stop:
             raise Stopped
         if time_is_up:
@@ -263,7 +263,7 @@ class Run:
         self.record = RunRecord(self.spec, status, message, tuple(rows), self.facts)
         _keep(self.record, self.settings.store, self.log)
         self.is_over = True
-        if status is Status.DONE:
+        if status is Status.DONE or (self.settings.redo and status is not Status.TIMEOUT):
             self.checkpoint.path.unlink(missing_ok=True)
 
 
@@ -275,9 +275,7 @@ def _keep(record: RunRecord, store: Store, log: RunLog) -> None:
     log.end(record)
 
 
-def _problem(
-    spec: RunSpec, settings: Settings, upstream: dict[str, Value] | None, facts: dict[str, Any]
-) -> SearchProblem:
+def _problem(spec: RunSpec, settings: Settings, upstream: Trace | None, facts: dict[str, Any]) -> SearchProblem:
     budget = spec.budget
     seeds = Seeds(spec.seed, spec.space, budget.data, spec.method)
     image_set = images.load(budget.data, settings.data_dir)
@@ -294,13 +292,13 @@ def _problem(
     return SearchProblem(spaces.get(spec.space), split, budget, seeds, upstream, spec.compute)
 
 
-def _upstream_row(job: Job, store: Store) -> dict[str, Value] | None:
+def _upstream_row(job: Job, store: Store) -> Trace | None:
     if job.upstream is None:
         return None
     record = store.get(job.upstream)
     if record is None or record.status is not Status.DONE:
         raise UserError(f"the run that {job.spec.label} starts from ({job.upstream.label}) is not done: run it first")
-    return dict(record.final)
+    return handed_on(record.final)
 
 
 def _with_ground_truth(spec: RunSpec, settings: Settings, rows: list[Trace], facts: dict[str, Any]) -> list[Trace]:

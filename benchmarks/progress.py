@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.claims import Claims
@@ -17,9 +18,9 @@ from benchmarks.spec import RunRecord, Status
 
 def line(record: RunRecord, number: int, total: int) -> str:
     """How a run ended, in one line of rich markup."""
-    head = f"[dim]{number:>{len(str(total))}}/{total}[/dim] {record.spec.label}"
+    head = f"[dim]{number:>{len(str(total))}}/{total}[/dim] {escape(record.spec.label)}"
     if record.status is not Status.DONE:
-        return f"{head}  [red]{record.status}[/red] {record.last_line}"
+        return f"{head}  [red]{record.status}[/red] {escape(record.last_line)}"
     accuracy = record.final.get("cifar10_test")
     found = f"{accuracy:.2f} %" if accuracy is not None else "not in the table"
     return f"{head}  CIFAR-10 test {found}  ({record.facts['seconds_total']:.1f} s)"
@@ -38,7 +39,7 @@ def progress(console: Console, claims: Claims, records: Sequence[RunRecord], tot
         for claim in claims.all().values():
             if not claim.owner.is_dead:
                 epochs = f"epoch {claim.epoch}/{claim.epochs}" if claim.epochs else "starting"
-                table.add_row("running", claim.label, epochs, f"{time.time() - claim.since:.0f} s")
+                table.add_row("running", escape(claim.label), epochs, f"{time.time() - claim.since:.0f} s")
         done = len(records)
         best = max((float(r.final.get("cifar10_test") or 0) for r in records if r.rows), default=None)  # type: ignore[arg-type]
         pace = (time.monotonic() - started) / done if done else None

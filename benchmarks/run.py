@@ -19,9 +19,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import execution, plan, spaces, store
+from benchmarks import execution, images, plan, spaces, store
 from benchmarks.errors import UserError, exit_code, one_of
 from benchmarks.files import CannotWrite
 from benchmarks.harness import Settings
@@ -129,22 +130,23 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     plan.check_tables(the_plan, results, kept.values(), options.tables)
     if options.dry_run:
         missing = [job for job in the_plan.jobs if job.spec.hash not in kept]
-        _print_plan(the_plan, missing, results, jobs, console)
+        _print_plan(the_plan, missing, results, 1 if options.dask_scheduler else jobs, console)
         return 0
     results.open()
     results.remember([job.spec for job in the_plan.jobs])
     data_dir, tables = options.data_dir, options.tables
     workers: Workers = Here() if jobs == 1 else Processes(jobs)
-    if options.dask_scheduler:  # its workers have another working directory
+    if options.dask_scheduler:  # its workers have another working directory and environment
         workers = Cluster(options.dask_scheduler)
-        data_dir, tables = (path and path.absolute() for path in (data_dir, tables))
+        data_dir, tables = images.data_directory(data_dir).absolute(), tables and tables.absolute()
     settings = Settings(results, data_dir, tables, options.checkpoint_every, options.time_limit, options.redo)
     try:
         records = execution.run(the_plan, settings, workers=workers, console=console)
     finally:
         workers.close()
     _print_summary(records, console)
-    console.print(f"results in {results.folder}; next: python -m analysis.make_tables --results {results.folder}")
+    following = f"results in {results.folder}; next: python -m analysis.make_tables --results {results.folder}"
+    console.print(following, markup=False)
     return 0 if all(record.status is Status.DONE for record in records) else 1
 
 
@@ -154,7 +156,7 @@ def _plan(options: argparse.Namespace) -> plan.Plan:
         raise one_of("device", options.device, DEVICES)
     if options.precision not in PRECISIONS:
         raise one_of("precision", options.precision, PRECISIONS)
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if options.device == "cuda" and not options.dask_scheduler and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU here; leave it out to compute on the CPU")
     if options.study:
         if options.study not in STUDIES:
@@ -193,7 +195,7 @@ def _print_plan(
     counts = Counter((job.spec.method, job.spec.space) for job in missing)
     table = Table("method", "space", "runs to do")
     for (method, space), n in counts.items():
-        table.add_row(method, space, str(n))
+        table.add_row(escape(method), space, str(n))
     console.print(table)
     console.print(f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done", highlight=False)
     cost = plan.estimate(missing, results)
@@ -205,7 +207,8 @@ def _print_plan(
     if cost.elsewhere:
         console.print(f"{cost.elsewhere} runs are priced by runs of another processor, for want of any of this one")
     if cost.unknown:
-        console.print(f"{cost.unknown} runs are not in this time: {results.folder} has no earlier run to price them by")
+        unpriced = f"{cost.unknown} runs are not in this time: {results.folder} has no earlier run to price them by"
+        console.print(unpriced, markup=False)
 
 
 def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
@@ -220,11 +223,12 @@ def _print_summary(records: Sequence[RunRecord], console: Console) -> None:
             values = found.dropna().astype(float)  # an imported table may lack some
             spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
             mean = f"{values.mean():.2f}{spread}" if len(values) else "not in the table"
-            table.add_row(str(space), str(method), str(len(values)), mean)
+            table.add_row(str(space), escape(str(method)), str(len(values)), mean)
         console.print(table)
     failed = [r for r in records if r.status is not Status.DONE]
     for record in failed:
-        console.print(f"[red]{record.status}[/red] {record.spec.label}: {record.last_line}", highlight=False)
+        said = escape(f"{record.spec.label}: {record.last_line}")
+        console.print(f"[red]{record.status}[/red] {said}", highlight=False)
     console.print(f"{len(records) - len(failed)} runs done, {len(failed)} failed")
 
 

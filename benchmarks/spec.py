@@ -39,14 +39,25 @@ TAKEN_BEGINNINGS = ("count_", "regret_", "budget.", "config.", "compute.", "fact
 """Names that the harness, the store and the tables give to columns of their own, and how others of these begin."""
 
 
+def is_taken(name: str) -> bool:
+    """Whether a column is not a method's: ground truth and whatever else the harness, the store and tables add."""
+    return name in TAKEN or name.startswith(TAKEN_BEGINNINGS)
+
+
+def handed_on(row: Mapping[str, Value]) -> Trace:
+    """Of a run's last row what a method that builds on the run gets: its trace, epoch and architecture, no times."""
+    own = ("epoch", "architecture")
+    return {k: v for k, v in row.items() if k in own or not (is_taken(k) or k.startswith("seconds"))}
+
+
 def check_trace(trace: Mapping[str, object], rows: Sequence[Mapping[str, object]] = ()) -> None:
     """Raise ``UserError`` for what cannot be kept as a row after others: a name that is taken, or a value's kind."""
     for name, value in trace.items():
-        if name in TAKEN or name.startswith(TAKEN_BEGINNINGS):
+        if is_taken(name):
             raise UserError(f"a trace may not have {name!r}, which the harness writes: choose another name")
         kind = _kind(value)
         if kind is None:
-            allowed = "a plain number (as .item() makes it), truth value, text, list of numbers or None"
+            allowed = "a plain number (as .item() makes it; of 64 bits), truth value, text, list of numbers or None"
             raise UserError(f"{name!r} of a trace is of type {type(value).__name__}: give {allowed}")
         before = next((found for row in rows if (found := _kind(row.get(name))) != "nothing"), kind)
         if "nothing" != kind != before:
@@ -58,7 +69,7 @@ def _kind(value: object) -> str | None:
         return "nothing"
     if isinstance(value, bool):
         return "truth value"
-    if isinstance(value, int | float):
+    if isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return "number"
     if isinstance(value, str):
         return "text"
@@ -97,7 +108,7 @@ class Budget:
         epochs: passes over the training split.
         batch_size: images in a minibatch of either split.
         weight_lr: initial learning rate of SGD on the weights, annealed by a cosine per epoch to ``weight_lr_min``.
-        weight_lr_min: final learning rate.
+        weight_lr_min: what that tends to; it would be reached after the last epoch, as in quark0/darts.
         momentum: of SGD.
         nesterov: whether SGD uses Nesterov's momentum.
         weight_decay: L2 of SGD.
@@ -233,7 +244,8 @@ class SearchProblem:
         images: the search split: training and validation images with labels.
         budget: the tier's numbers.
         seeds: named random streams.
-        upstream: final trace row of the run that the method builds on (``Method.upstream``), if it has one.
+        upstream: final trace row of the run that the method builds on (``Method.upstream``), if it has one, with
+            ``epoch`` and ``architecture``.
         compute: where and how to compute; a method may keep to the CPU.
     """
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.claims import STALE_AFTER, Claim, Claims
@@ -85,7 +86,7 @@ def show(found: Survey, console: Console) -> None:
     """Print a survey."""
     table = Table("tier", "space", "method", *STATES)
     for key, states in found.counts.items():
-        table.add_row(*key, *(str(states[state] or "") for state in STATES))
+        table.add_row(*map(escape, key), *(str(states[state] or "") for state in STATES))
     total: Counter[str] = sum(found.counts.values(), Counter())
     table.add_section()
     table.add_row("all", "", "", *(str(total[state]) for state in STATES))
@@ -93,11 +94,12 @@ def show(found: Survey, console: Console) -> None:
     for claim in found.running:
         epochs = f"epoch {claim.epoch}/{claim.epochs}" if claim.epochs else "starting"
         minutes = (time.time() - claim.since) / 60
-        console.print(f"running: {claim.label}, {epochs}, {minutes:.1f} min, on {claim.owner}", highlight=False)
+        text = f"running: {claim.label}, {epochs}, {minutes:.1f} min, on {claim.owner}"
+        console.print(text, highlight=False, markup=False)
     for label, status, line in found.failures:
-        console.print(f"[red]{status}[/red]: {label}: {line}", highlight=False)
+        console.print(f"[red]{status}[/red]: {escape(f'{label}: {line}')}", highlight=False)
     for line in found.damaged:
-        console.print(f"[red]damaged[/red]: {line}", highlight=False)
+        console.print(f"[red]damaged[/red]: {escape(line)}", highlight=False)
     if found.continued:
         console.print(f"{found.continued} runs that are not done go on from a checkpoint", highlight=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,12 @@ def resolve(name: str, settings: Mapping[str, Any] | None = None) -> tuple[type[
     chosen = assignments.parse(words, free, what=f"hyper-parameter of {base}", example=example)
     if unknown := set(settings or {}) - set(defaults):
         raise one_of(f"hyper-parameter of {base}", ", ".join(sorted(unknown)), sorted(defaults) or ["(it has none)"])
-    return method, method.Config(**{**entry.settings, **chosen, **(settings or {})})
+    config = method.Config(**{**entry.settings, **chosen, **(settings or {})})
+    try:
+        json.dumps(dataclasses.asdict(config))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"Config of {base} has a value that a spec cannot hold ({error}): use those of JSON") from None
+    return method, config
 
 
 def _load(module_name: str, class_name: str) -> type[Method]:

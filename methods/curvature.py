@@ -95,20 +95,19 @@ def _softmax_curvature(p: Tensor, g: Tensor, sizes: Sequence[int]) -> Tensor:
     return cast(Tensor, torch.block_diag(*blocks))
 
 
-def summary(hessian: Tensor, gradient: Tensor, *, weight_decay: float = 0.0) -> dict[str, float]:
+def summary(hessian: Tensor, gradient: Tensor) -> dict[str, float]:
     """The numbers that are recorded.
 
     Args:
         hessian: symmetric, shape ``[d, d]``.
         gradient: shape ``[d]``.
-        weight_decay: added to the diagonal, as trackers do that differentiate the regularised loss (RobustDARTS: 1e-3).
 
     Returns:
         ``dominant`` (largest eigenvalue, what RobustDARTS plots), ``smallest``, ``spectral_norm`` (largest absolute
         eigenvalue), ``frobenius_norm``, ``trace`` and ``gradient_norm``. Eigenvalues are NaN where an entry is not
         finite.
     """
-    matrix = hessian.double() + weight_decay * torch.eye(len(hessian), dtype=torch.float64)
+    matrix = hessian.double()
     finite = bool(matrix.isfinite().all())
     eigenvalues = torch.linalg.eigvalsh(matrix) if finite else torch.full_like(matrix[0], torch.nan)
     return {

@@ -108,8 +108,16 @@ class DifferentiableSearch(Method):
         """The architecture optimizer, its mean at ``start``, shape ``[parameters]``."""
 
     def relax(self, alpha: Tensor) -> Tensor:
-        """Architecture parameters ``[parameters]`` to operation weights ``[parameters]``: a softmax per group."""
+        """Architecture parameters ``[parameters]`` to operation weights ``[parameters]``: a softmax per group.
+
+        A method with another one has no Hessian in its trace, for that is taken through the softmax.
+        """
         return softmax(alpha, self.problem.space.sizes)
+
+    @property
+    def relaxes_by_softmax(self) -> bool:
+        """Whether ``relax`` is the one above."""
+        return type(self).relax is DifferentiableSearch.relax
 
     def architecture(self) -> Architecture:
         """The largest mean parameters of each group."""
@@ -204,7 +212,7 @@ class DifferentiableSearch(Method):
         with self.supernet.unobserved():
             with self.timed("measure"):
                 trace = measurements.supernet(self, self.probes) | measurements.posterior(self, epoch)
-            if measurements.hessian_is_due(self.problem.budget, epoch):
+            if self.relaxes_by_softmax and measurements.hessian_is_due(self.problem.budget, epoch):
                 with self.timed("hessian"):
                     trace |= measurements.curvature(self, self.probes, epoch)
         return trace | {f"seconds_{phase}": seconds for phase, seconds in self.seconds.items()}

@@ -88,6 +88,7 @@ def posterior(search: DifferentiableSearch, epoch: int) -> Trace:
     if bool((sigma > 0).any()):
         generator = search.problem.seeds.generator("diversity", epoch)
         draws = space.discretise_many(optimizer.draw(DIVERSITY_DRAWS, generator))
+        # Of encodings: on NAS-Bench-1Shot1 many of them may be one network.
         trace["distinct_draws"] = len(set(draws))
         trace["probability_of_mean"] = draws.count(search.architecture()) / len(draws)
     return trace
@@ -150,7 +151,8 @@ def curvature(search: DifferentiableSearch, probes: Probes, epoch: int) -> Trace
         def loss_of_alpha(alpha: Tensor) -> Tensor:
             return loss_of_weights(search.relax(alpha))
 
-        effect = noise_effect(loss_of_alpha, mean, sigma, at_mean.h_alpha, draws)
+        with network.in_full_precision():  # as the Hessian is
+            effect = noise_effect(loss_of_alpha, mean, sigma, at_mean.h_alpha, draws)
         trace |= {
             "noise_measured": effect.measured,
             "noise_standard_error": effect.standard_error,

@@ -1,6 +1,6 @@
 """Choosing among drawn architectures by a training-free proxy: what zero-cost NAS and BaLeNAS-TF share.
 
-Each distinct draw is scored once at a common initialisation, and the best score wins; ties go to the earliest draw.
+Each distinct network is scored once at a common initialisation, and the best score wins; ties go to the earliest draw.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from benchmarks.images import probe
 from benchmarks.spaces import Architecture, NASBench1Shot1, NASBench201
 from benchmarks.spec import SearchProblem, Trace
 from methods.proxies import PROXIES, initialise, proxy
+from methods.proxies.batched import PROXIES as BATCHED
 from methods.proxies.batched import synflow_of_many
-
-BATCHED = ("synflow", "log-synflow")
-"""Proxies that score many NAS-Bench-201 architectures in one sweep, with the same results."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Scorer:
     Attributes:
         problem: images and sizes; proxies see the tier's ``proxy_channels`` and ``proxy_cells_per_stage``.
         config: which proxy.
-        known: scores by ``key``.
+        known: scores by ``built``.
         not_finite: architectures (as strings) whose score was infinite or NaN, which ranks them last.
     """
 
@@ -68,7 +66,7 @@ class Scorer:
     def scores(self, draws: Sequence[Architecture]) -> list[float]:
         """A score a draw; minus infinity where the proxy gave none."""
         space = self.problem.space
-        keys = [self.key(draw) for draw in draws]
+        keys = [self.built(draw) for draw in draws]
         new = {key: draw for key, draw in zip(keys, draws, strict=True) if key not in self.known}
         # Building a network draws default weights, which are drawn anew afterwards, from the global generator.
         with self.problem.seeds.scope("proxy networks"):
@@ -79,10 +77,21 @@ class Scorer:
             self.known[key] = score if math.isfinite(score) else -math.inf
         return [self.known[key] for key in keys]
 
+    def built(self, architecture: Architecture) -> Hashable:
+        """What decides a score: the pruned module of 1Shot1, whose layers are initialised by their place, else all.
+
+        Isomorphic networks may have different scores.
+        """
+        space = self.problem.space
+        if not isinstance(space, NASBench1Shot1):
+            return architecture
+        matrix, operations = space.pruned(architecture)
+        return matrix.tobytes(), operations
+
     def key(self, architecture: Architecture) -> Hashable:
         """What counts as one: a NAS-Bench-101 module, which is what 1Shot1's table has a row of, else the architecture.
 
-        NAS-Bench-201's unique string joins networks of different sizes, whose scores differ.
+        NAS-Bench-201's unique string joins networks of different sizes.
         """
         space = self.problem.space
         return space.canonical(architecture) if isinstance(space, NASBench1Shot1) else architecture
@@ -109,6 +118,6 @@ class Scorer:
         return scores
 
     def trace(self, draws: Sequence[Architecture]) -> Trace:
-        """How many draws were distinct, how many were scored in all, and how many had no finite score."""
+        """How many draws were distinct, how many networks have been scored so far, how many with no finite score."""
         distinct = len({self.key(draw) for draw in draws})
         return {"distinct_draws": distinct, "scored": len(self.known), "scores_not_finite": len(self.not_finite)}

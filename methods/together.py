@@ -57,7 +57,7 @@ class StackedSupernet(Supernet):
 
 
 def train_epoch(searches: Sequence[DifferentiableSearch], epoch: int) -> list[Trace | Diverged]:
-    """What ``search.train_epoch(epoch)`` does to each search, done to all at once.
+    """What ``search.train_epoch(epoch)`` does to each search, done to all at once, without its clock.
 
     Args:
         searches: at the same epoch; they may differ in nothing but their seeds.

@@ -1,7 +1,7 @@
 """Zero-cost NAS (Abdelfattah et al., ICLR 2021; arXiv 2101.08134): the best score of n random architectures.
 
 Defaults: SynFlow, in BaLeNAS's words the most reliable proxy; 100 draws, the largest size of its Table 2; a batch of 64
-training images at an untrained network of the benchmark's size (C=16, N=5), or what the tier says.
+training images at an untrained network of NAS-Bench-201's size (C=16, N=5), or what the tier says.
 
 Deviation: equal draws are scored once, and all networks share one initialisation of each operation
 (``methods.proxies.initialise``), where the original draws every network anew.

@@ -182,13 +182,6 @@ def test_summary_of_a_known_matrix():
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_weight_decay_shifts_every_eigenvalue():
-    h = Quadratic(5).hessian
-    plain, decayed = summary(h, h[0]), summary(h, h[0], weight_decay=1e-3)
-    for name, shift in {"dominant": 1e-3, "smallest": 1e-3, "trace": 5e-3, "gradient_norm": 0.0}.items():
-        assert decayed[name] - plain[name] == pytest.approx(shift, abs=1e-12)
-
-
 def test_summary_of_a_matrix_that_is_not_finite():
     found = summary(torch.full((3, 3), torch.inf), torch.zeros(3))
     assert math.isnan(found["dominant"]) and math.isnan(found["spectral_norm"])

@@ -193,11 +193,11 @@ def _posterior(runs: Runs, settings: Sequence[Setting], stem: str) -> Picture | 
     return _grid(
         runs,
         noisy,
-        [(lambda _: sigma, "mean sigma", False), ("distinct_draws", "distinct cells in 100 draws", False)],
+        [(lambda _: sigma, "mean sigma", False), ("distinct_draws", "distinct encodings in 100 draws", False)],
         f"posterior-{stem}",
         "How wide the posterior is",
-        f"Standard deviation of the Gaussian posterior, averaged over parameters, and how many different cells 100 "
-        f"draws of it give. {BAND}",
+        f"Standard deviation of the Gaussian posterior, averaged over parameters, and how many different encodings "
+        f"100 draws of it give. {BAND}",
     )
 
 

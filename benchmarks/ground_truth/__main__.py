@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.errors import exit_code
+from benchmarks.errors import UserError, exit_code
 from benchmarks.ground_truth import FILES, TABLES, load
 from benchmarks.ground_truth.storage import StoredTable, read
 
@@ -39,10 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         "--partial", action="store_true", help="accept a file that lacks architectures; they stay missing"
     )
     importer.set_defaults(run=_import)
-    for command, default in ((build, TABLES), (importer, IMPORTED)):
-        command.add_argument(
-            "--output", type=Path, default=default, help=f"folder of the tables (default: {default.name})"
-        )
+    for command, default, where in (
+        (build, TABLES, "the shipped ones, in their place"),
+        (importer, IMPORTED, IMPORTED),
+    ):
+        command.add_argument("--output", type=Path, default=default, help=f"folder of the tables (default: {where})")
 
     verify = commands.add_parser("verify", help="check checksums and columns of the tables")
     verify.set_defaults(run=_verify)
@@ -71,14 +72,24 @@ def _import(arguments: argparse.Namespace, console: Console) -> None:
         import_path(arguments.path, arguments.output, progress, partial=arguments.partial)
 
 
+def _held(folder: Path) -> dict[str, str]:
+    """The tables of a folder: file name by space. An import may have made one of them only."""
+    found = {space: file for space, file in FILES.items() if (folder / file).is_file()}
+    if not found:
+        raise UserError(
+            f"{folder} has no tables: name a folder that holds {' or '.join(dict.fromkeys(FILES.values()))}"
+        )
+    return found
+
+
 def _verify(arguments: argparse.Namespace, console: Console) -> None:
-    for space, file in FILES.items():
+    for space, file in _held(arguments.tables).items():
         table = load(space, tables=arguments.tables)
         console.print(f"{space}: {len(table):,} rows, {file} sha256 {table.digest} is intact", soft_wrap=True)
 
 
 def _describe(arguments: argparse.Namespace, console: Console) -> None:
-    for file in dict.fromkeys(FILES.values()):
+    for file in dict.fromkeys(_held(arguments.tables).values()):
         table = read(arguments.tables / file)
         console.print(_summary(table), soft_wrap=True)
         rows = table.data.num_rows

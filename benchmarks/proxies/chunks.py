@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,6 @@ from benchmarks.proxies.table import NotFinite, ScoreTable, read, write
 
 CHUNK = 125
 """Architectures between two saves."""
-_AND = "; "
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,8 @@ def assemble(request: Request) -> list[Path]:
     for name in request.proxies:
         write(_table(request, name), request.path(name))
         for seed in request.seeds:
-            folder = _folder(request, name, seed)
-            for file in folder.glob("*.npy"):
-                file.unlink()
-            if folder.is_dir():
-                folder.rmdir()
+            # With what a killed worker left half written.
+            shutil.rmtree(_folder(request, name, seed), ignore_errors=True)
     parts = request.output / "parts"
     if parts.is_dir() and not any(parts.iterdir()):
         parts.rmdir()
@@ -97,14 +93,8 @@ def _table(request: Request, name: str) -> ScoreTable:
         size=len(spaces.get(request.space)),
         population=population(request.space),
         not_finite=tuple(sorted(cases, key=lambda case: (case.seed, case.architecture))),
-        facts=_joined(old.facts if old else {}, environment.facts() | {"command": request.command}),
+        facts=environment.joined(old.facts if old else {}, environment.facts() | {"command": request.command}),
     )
-
-
-def _joined(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Facts of a table that was added to: where they differ, those of every addition, oldest first."""
-    both = {key: [*(old.get(key) or "").split(_AND), value or ""] for key, value in new.items()}
-    return {key: _AND.join(filter(None, dict.fromkeys(values))) or None for key, values in both.items()}
 
 
 def _stretches(request: Request) -> list[tuple[int, int]]:

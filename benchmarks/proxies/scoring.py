@@ -16,10 +16,8 @@ from benchmarks.proxies.request import Request, batch
 from benchmarks.seeds import Seeds
 from benchmarks.spaces import Architecture
 from methods.proxies import PROXIES, Probe, initialise, score_together
+from methods.proxies.batched import PROXIES as BATCHED
 from methods.proxies.batched import synflow_of_many
-
-BATCHED = {"nas-bench-201": ("synflow", "log-synflow")}
-"""Proxies that have an engine for many architectures at once."""
 
 
 def execute(request: Request, chunks: Sequence[Chunk], *, jobs: int) -> Iterator[tuple[Chunk, list[str]]]:
@@ -42,7 +40,7 @@ def score_chunk(request: Request, chunk: Chunk) -> dict[str, np.ndarray]:
     """The scores of a chunk, float64 ``[stop - start]`` by proxy, as the proxies returned them."""
     space = spaces.get(request.space)
     architectures = [space.at(int(p)) for p in request.positions[chunk.start : chunk.stop]]
-    many = [name for name in chunk.proxies if name in BATCHED.get(request.space, ())]
+    many = [name for name in chunk.proxies if name in BATCHED and request.space == "nas-bench-201"]
     found: dict[str, np.ndarray] = {}
     if many:
         scores = synflow_of_many(

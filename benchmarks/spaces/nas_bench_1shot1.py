@@ -134,9 +134,13 @@ class NASBench1Shot1(SearchSpace):
         inputs = [tuple(np.flatnonzero(matrix[:, column]).tolist()) for column in columns]
         return self._architecture(operations[: self.choice_nodes], inputs)
 
+    def pruned(self, architecture: Architecture) -> tuple[Matrix, tuple[str, ...]]:
+        """The module that is trained: vertices on a way from input to output."""
+        return nas_bench_101.prune(*self.module(architecture))
+
     def module_hash(self, architecture: Architecture) -> str:
         """The NAS-Bench-101 hash of the pruned module, 32 hex digits."""
-        return nas_bench_101.module_hash(*nas_bench_101.prune(*self.module(architecture)))
+        return nas_bench_101.module_hash(*self.pruned(architecture))
 
     def canonical(self, architecture: Architecture) -> str:
         """``module_hash``."""
@@ -149,7 +153,7 @@ class NASBench1Shot1(SearchSpace):
 
     def network(self, architecture: Architecture, *, channels: int, cells_per_stage: int, classes: int) -> nn.Module:
         """The NAS-Bench-101 network (128 channels, 3 cells a stage there) of the pruned module."""
-        matrix, operations = nas_bench_101.prune(*self.module(architecture))
+        matrix, operations = self.pruned(architecture)
         return NASBench101Network(
             matrix, operations, channels=channels, cells_per_stage=cells_per_stage, classes=classes
         )

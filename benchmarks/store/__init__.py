@@ -61,7 +61,9 @@ class Store:
         marker = self.folder / _MARKER
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"output {self.folder} is a file: name a new folder or an existing results folder")
-        if self.folder.is_dir() and not marker.exists() and not all(map(_is_beginning, self.folder.iterdir())):
+        # Listed before the marker is looked for: another command may be making the store.
+        foreign = self.folder.is_dir() and not all(map(_is_beginning, list(self.folder.iterdir())))
+        if foreign and not marker.exists():
             raise UserError(
                 f"output {self.folder} holds files that are not ours: name a new folder or a results folder"
             )

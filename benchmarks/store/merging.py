@@ -29,7 +29,8 @@ def merge(into: Store, sources: Sequence[Store]) -> int:
         How many runs were added; those that ``into`` has already are not counted.
 
     Raises:
-        Conflict: a run is there twice and its records differ in more than times and machine. Nothing was written.
+        Conflict: a run is there twice and its records differ in more than times and machine. Nothing was written,
+            unless ``into`` got the one of them while merging, which says how many runs were.
         DamagedFile: some file cannot be read. Nothing was written.
         UserError: a source is no folder, or ``into`` is a foreign one.
     """
@@ -49,9 +50,18 @@ def merge(into: Store, sources: Sequence[Store]) -> int:
                     "remove one of the two; nothing was merged"
                 )
     into.open()
+    added = 0
     for record in new:
-        into.append(record)
-    return len(new)
+        meanwhile = into.get(record.spec)  # a command may have ended the run since all was read
+        if meanwhile is None:
+            into.append(record)
+            added += 1
+        elif (part := difference(meanwhile, record)) is not None:
+            raise Conflict(
+                f"{record.spec.label} differs in {part} from what a command wrote to {into.folder} meanwhile: remove "
+                f"one of the two; {added} runs were merged"
+            )
+    return added
 
 
 def difference(a: RunRecord, b: RunRecord) -> str | None:

@@ -46,6 +46,7 @@ __all__ = [
     "Eq17",
     "Eq17Config",
     "Eq17TwoRatesConfig",
+    "IVONConfig",
     "NoisyAdam",
     "NoisyAdamConfig",
     "Posterior",

@@ -64,11 +64,11 @@ class ArchitectureOptimizer(ABC):
         """Restore ``state_dict`` exactly.
 
         Raises:
-            UserError: the state is another optimizer's or another space's; nothing is changed then.
+            UserError: its names, shapes or types are not those of this optimizer; nothing is changed then.
         """
         mine = self.state_dict()
-        shapes = {name: value.shape for name, value in mine.items() if isinstance(value, Tensor)}
-        theirs = {name: value.shape for name, value in state.items() if isinstance(value, Tensor)}
+        shapes = {name: (value.shape, value.dtype) for name, value in mine.items() if isinstance(value, Tensor)}
+        theirs = {name: (value.shape, value.dtype) for name, value in state.items() if isinstance(value, Tensor)}
         if mine.keys() != state.keys() or shapes != theirs:
             raise UserError(
                 f"this state is not one of {type(self).__name__} with {len(self.mean)} parameters: "

@@ -3,8 +3,8 @@
     s  <- beta2 s + (1 - beta2) g^2
     mu <- mu - lr (g + lambda mu) / (sqrt(s) + lambda)
 
-VAdam without momentum and bias correction, so that its first steps are 1/sqrt(1 - beta2) times as long (32 times at
-0.999) when s starts at 0.
+VAdam without momentum and bias correction, so that where s starts at 0 its first steps are up to 1/sqrt(1 - beta2)
+times as long (32 times at 0.999), the nearer to that the larger the gradient is beside lambda.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ def linear_regions(probe: Probe) -> float:
     Source: Chen et al., ICLR 2021 (TE-NAS, arXiv 2102.11535), after Xiong et al., ICML 2020.
     Weights: as the caller initialised them. Wide networks tell all crops apart and the score saturates at 1,000; TE-NAS
     counts on a network of one channel and one cell a stage.
-    Batch: crops of 4 x 4 pixels (TE-NAS: 3 x 3, which the reductions of NAS-Bench-201 do not halve evenly) at random
-    places of random images; labels and loss are not used; batch norm on, with batch statistics.
+    Batch: crops of 4 x 4 pixels (TE-NAS: 3 x 3, which the reductions of NAS-Bench-201 do not halve evenly) in all their
+    channels at random places of random images (TE-NAS: one channel, 3,000 images); labels and loss are not used; batch
+    norm on, with batch statistics.
     Precision: float32 pass, exact count.
     Direction: larger is better; at least 1.
     """

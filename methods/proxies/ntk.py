@@ -11,7 +11,8 @@ def ntk(probe: Probe) -> float:
     """- largest / smallest eigenvalue of the neural tangent kernel ``[B, B]`` of the summed logits.
 
     Source: Chen et al., ICLR 2021 (TE-NAS, arXiv 2102.11535).
-    Weights: of convolutions and linear layers, as the caller initialised them (TE-NAS initialises by Kaiming's rule).
+    Weights: of convolutions and linear layers, as the caller initialised them (TE-NAS initialises by Kaiming's rule,
+    and takes the scales of batch norm in too).
     Batch: the given images, one backward pass each; labels and loss are not used; batch norm on, with batch statistics.
     Precision: float64 throughout, since the smallest eigenvalue decides.
     Direction: the condition number is negated, so larger is better and -1 is best; -inf for a singular kernel.

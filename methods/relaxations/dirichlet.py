@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from methods.relaxations.softmax import softmax
 
 
 def concentrations(alpha: Tensor) -> Tensor:
     """elu(alpha) + 1: DrNAS's map from architecture parameters to positive concentrations; 1 at alpha = 0."""
-    return functional.elu(alpha) + 1
+    # elu(alpha) + 1 itself rounds to 0 below -17 in single precision.
+    return torch.where(alpha > 0, alpha + 1, alpha.clamp(max=0).exp())
 
 
 def dirichlet(concentration: Tensor, sizes: Sequence[int], *, generator: torch.Generator) -> Tensor:

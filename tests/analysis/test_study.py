@@ -530,8 +530,8 @@ def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     assert (len(readings), sum(bound < last for bound in first.values())) == (17, 12)
     assert of[0].is_darts and of[0].accuracy.mean() < last
     sent, darts = study.selected(of, best)
-    ahead = {arm.method: f"{arm.accuracy.mean() - darts.accuracy.mean():+.2f}" for arm in sent}
-    assert list(ahead.values()) == ["+0.96", "+0.12", "-1.28"] and "weights_at=sample" in list(ahead)[2]
+    ahead = {arm.row.question: f"{arm.accuracy.mean() - darts.accuracy.mean():+.2f}" for arm in sent}
+    assert ahead == {"IVON": "+0.12", IVON: "+0.96", DRAWS: "-1.28"}
     (weaker,) = (arm for arm in of if arm.row.question.startswith("DARTS with the L2"))
     assert f"{weaker.accuracy.mean() - of[0].accuracy.mean():.2f}" == "3.02"
     assert f"{of[1].accuracy.mean() - of[0].accuracy.mean():.2f}" == "4.21"

@@ -121,6 +121,17 @@ def test_verify(capsys: pytest.CaptureFixture[str]) -> None:
     assert load("nas-bench-201", tables=None).digest in printed
 
 
+def test_one_imported_table_is_looked_at_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(TABLES / FILES["nas-bench-1shot1-s1"], tmp_path)
+    assert main(["verify", "--tables", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("is intact") == 3
+    assert main(["describe", "--tables", str(tmp_path)]) == 0
+    (tmp_path / FILES["nas-bench-1shot1-s1"]).unlink()
+    for command in ("verify", "describe"):
+        assert main([command, "--tables", str(tmp_path)]) == 2
+        assert "has no tables: name a folder that holds nas-bench-201.parquet or" in capsys.readouterr().err
+
+
 def test_verify_finds_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in set(FILES.values()):
         content = bytearray((TABLES / file).read_bytes())

@@ -72,6 +72,22 @@ def test_mistakes(
     assert named in line
 
 
+def test_workers_find_what_this_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have another working directory and environment, and perhaps a GPU."""
+    handed: list[Any] = []
+    monkeypatch.setattr(run, "Cluster", lambda address: workers.Here())
+    monkeypatch.setattr(run.execution, "run", lambda plan, settings, **rest: handed.append(settings) or [])
+    monkeypatch.setattr(run.torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--methods", "random", *FIXED, "--output", "out", "--dask-scheduler", "x", "--device", "cuda"]
+    for given, found in ((None, tmp_path / "data"), ("elsewhere", tmp_path / "elsewhere")):
+        monkeypatch.delenv("BALENAS_DATA_DIR", raising=False)
+        if given:
+            monkeypatch.setenv("BALENAS_DATA_DIR", given)
+        assert run.main(arguments) == 0
+        assert handed[-1].data_dir == found and handed[-1].store.folder == tmp_path / "out"
+
+
 def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     real = builtins.__import__
 

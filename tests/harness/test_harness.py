@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import check, harness, plan, spaces
+from benchmarks import check, environment, harness, plan, spaces
 from benchmarks.errors import UserError
 from benchmarks.spec import RunRecord, Status
 from benchmarks.store import Store
@@ -118,6 +118,53 @@ def test_an_upstream_run_is_taken_from_the_store(tmp_path: Path) -> None:
     first, second = (execute(j, where) for j in jobs)
     assert second.final["architecture"] == first.final["architecture"]
     assert second.spec.upstream == first.spec.hash
+    # No accuracy, and the same as `benchmarks.check` gives.
+    assert second.final["given"] == "architecture distance epoch"
+    (row,) = check.run_through(check.Make("tests.harness.toy:Continuing", "nas-bench-201")(0))
+    assert row["given"] == second.final["given"]
+
+
+def stopped_after(a_job: plan.Job, where: harness.Settings, epoch: int) -> None:
+    epochs = iter(range(epoch + 1))
+    with pytest.raises(harness.Stopped):
+        harness.execute(a_job, where, lambda *_: None, lambda: next(epochs) == epoch)
+
+
+def test_a_run_of_several_processes_names_the_facts_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_job, where = job(), settings(tmp_path)
+    for revision, epoch in (("first", 1), ("second", 2)):
+        monkeypatch.setattr(environment, "facts", lambda revision=revision: {"revision": revision, "python": "3"})
+        stopped_after(a_job, where, epoch - (epoch > 1))
+    record = execute(a_job, where)
+    assert record.facts["revision"] == "first; second" and record.facts["python"] == "3"
+    assert "began on another revision" in capsys.readouterr().err
+
+
+def test_fewest_trained_together_is_kept_across_processes(tmp_path: Path) -> None:
+    a_job, where = job(), settings(tmp_path)
+    run = harness.Run(a_job, where, lambda *_: None, lambda: False)
+    run.begin()
+    run.facts["trained_together"] = 1
+    run.advance({})
+    again = harness.Run(a_job, where, lambda *_: None, lambda: False)
+    again.begin()
+    assert again.epoch == 1 and again.facts["trained_together"] == 1
+
+
+def test_doing_again_starts_over_and_goes_on_only_from_itself(tmp_path: Path) -> None:
+    a_job, where, redoing = job(), settings(tmp_path), settings(tmp_path, redo=True)
+    stopped_after(a_job, where, 2)
+    stopped_after(a_job, redoing, 1)
+    run = harness.Run(a_job, redoing, lambda *_: None, lambda: False)
+    run.begin()
+    assert (run.epoch, run.checkpoint.resumed) == (2, True)
+    failing = job(fault="raise", at=3)
+    assert execute(failing, redoing).status is Status.ERROR
+    assert not where.store.checkpoint(failing.spec).exists()  # its code may be mended before it is done again
+    assert execute(failing, where).status is Status.ERROR
+    assert where.store.checkpoint(failing.spec).exists()
 
 
 def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
@@ -135,6 +182,7 @@ def test_images_must_be_the_planned_ones(tmp_path: Path) -> None:
         ("taken", "may not have 'images', which the harness writes"),
         ("accuracy", "may not have 'cifar10_test', which the harness writes"),
         ("count", "may not have 'count_draws', which the harness writes"),
+        ("huge", "'loss' of a trace is of type int: give a plain number"),
     ],
 )
 def test_a_trace_that_cannot_be_kept_is_a_fault_of_its_run(tmp_path: Path, says: str, mistake: str) -> None:

@@ -98,6 +98,13 @@ BROKEN = {
         "import dataclasses as d, benchmarks.spec as s\nclass Own(s.Method): Config = d.make_dataclass('C', ['n'])",
         "in which every field has a default",
     ),
+    "json": (
+        (
+            "import dataclasses as d, benchmarks.spec as s\n"
+            "class Own(s.Method): Config = d.make_dataclass('C', [('n', int, 1j)])"
+        ),
+        "has a value that a spec cannot hold",
+    ),
 }
 
 
@@ -151,6 +158,17 @@ def test_faults_are_listed_and_the_rest_is_kept(tmp_path: Path, capsys: pytest.C
     assert sorted(frame["status"]) == ["diverged"] * 2 + ["done"] * 2 + ["error"] * 2
     assert main("--dry-run", *arguments, "--output", tmp_path) == 0
     assert "2 of 6 runs done" in capsys.readouterr().out
+
+
+def test_brackets_in_a_message_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--methods", f"{TOY}:Walk@fault=markup", f"{TOY}:Walk", "--spaces", "nas-bench-201", "--seeds", 1]
+    folder = tmp_path / "[red]"
+    assert main(*arguments, "--tier", "smoke", "--jobs", 1, "--output", folder) == 1
+    out = "".join(capsys.readouterr().out.split())
+    assert out.count("noweightsin[/data/weights],shape[n,30]") == 2 and "1runsdone,1failed" in out
+    assert out.count(f"{folder}") == 2
+    assert status.main([str(folder)]) == 0
+    assert "noweightsin[/data/weights],shape[n,30]" in "".join(capsys.readouterr().out.split())
 
 
 def test_a_method_without_an_end_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

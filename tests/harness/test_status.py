@@ -152,6 +152,25 @@ def test_merge_reads_all_before_it_writes(tmp_path: Path, capsys: pytest.Capture
     assert commands.main(["merge", str(a), str(tmp_path / "none")]) == 2
 
 
+def test_merge_does_not_write_over_what_was_done_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = filled(tmp_path / "a"), filled(tmp_path / "b", record(0), changed(record(1), cifar10_test=94.36))
+    opened = store.Store.open
+
+    def finished_meanwhile(results: store.Store) -> store.Store:
+        for made in (record(0), record(1)):
+            opened(results).append(made)
+        return results
+
+    monkeypatch.setattr(store.Store, "open", finished_meanwhile)
+    assert commands.main(["merge", str(a), str(b)]) == 1
+    assert "meanwhile: remove one of the two; 0 runs were merged" in capsys.readouterr().err
+    assert [r.final["cifar10_test"] for r in store.Store(a).records()] == [
+        r.final["cifar10_test"] for r in (record(0), record(1))
+    ]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_export(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = filled(tmp_path / "a", record(0), record(1, rows=(), status=Status.ERROR, message="Trace\nboom"))

@@ -110,6 +110,21 @@ def test_foreign_and_impossible_folders_are_refused(tmp_path: Path) -> None:
         store.Store(Path("/proc/no/such")).open()
 
 
+def test_a_store_that_another_command_makes_meanwhile_is_not_foreign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beginning = store._is_beginning
+
+    def begun_meanwhile(path: Path) -> bool:
+        monkeypatch.setattr(store, "_is_beginning", beginning)
+        (tmp_path / store._MARKER).write_text("{}")
+        return beginning(path)
+
+    (tmp_path / "claims").mkdir()
+    monkeypatch.setattr(store, "_is_beginning", begun_meanwhile)
+    store.Store(tmp_path).open()
+
+
 def test_a_folder_that_is_no_store_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     results = store.Store(tmp_path / "cpu").open()

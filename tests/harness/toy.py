@@ -49,6 +49,8 @@ class Walk(Method):
 
     def fail(self) -> None:
         match self.config.fault:
+            case "markup":
+                raise ValueError("no weights in [/data/weights], shape [n, 30]")
             case "diverge":
                 raise Diverged("the walk is not finite")
             case "raise":
@@ -106,14 +108,18 @@ class Telling(Walk):
             "taken": {"images": 3},
             "accuracy": {"cifar10_test": 99.0},
             "count": {"count_draws": 3},
+            "huge": {"loss": 2**63},
         }
         return dict(told[self.config.says])
 
 
 class Continuing(Method):
-    """Starts from a walk's end."""
+    """Starts from a walk's end, and tells what it was given."""
 
     upstream = "tests.harness.toy:Walk"
+
+    def measure(self, epoch: int) -> Trace:
+        return {"given": " ".join(sorted(self.problem.upstream))}
 
     def architecture(self) -> Architecture:
         return self.problem.space.decode(str(self.problem.upstream["architecture"]))

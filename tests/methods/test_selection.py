@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,13 +19,13 @@ from methods.selection import Scorer, SelectionConfig
 SPACE = spaces.get("nas-bench-201")
 
 
-def problem(name: str, upstream=None, seed: int = 0) -> SearchProblem:
-    budget = tiers.budget("smoke", SPACE.name)
-    seeds = Seeds(seed, SPACE.name, budget.data, name)
+def problem(name: str, upstream=None, seed: int = 0, space=SPACE) -> SearchProblem:
+    budget = tiers.budget("smoke", space.name)
+    seeds = Seeds(seed, space.name, budget.data, name)
     split = images.search_split(
         images.load(budget.data), train=64, valid=64, size=budget.image_size, generator=seeds.generator("split")
     )
-    return SearchProblem(SPACE, split, budget, seeds, upstream)
+    return SearchProblem(space, split, budget, seeds, upstream)
 
 
 def build(name: str, upstream=None, **settings):
@@ -143,6 +144,26 @@ def test_what_is_not_finite_ranks_last_and_is_recorded(monkeypatch):
     assert scorer.best(draws) == SPACE.at(20)
     assert scorer.not_finite == [SPACE.encode(SPACE.at(i)) for i in (10, 30, 40)]
     assert scorer.trace(draws)["scores_not_finite"] == 3
+
+
+def test_isomorphic_encodings_are_scored_as_they_are_built():
+    """At a common initialisation they are other networks; the order in which they come must not matter."""
+    space = spaces.get("nas-bench-1shot1-s3")
+    seen: dict[str, dict] = {}
+    rng = np.random.default_rng(0)
+    pair = None
+    while pair is None:
+        draw = space.sample(rng)
+        matrix, operations = space.pruned(draw)
+        built = seen.setdefault(space.canonical(draw), {})
+        built.setdefault((matrix.tobytes(), operations), draw)
+        pair = tuple(built.values()) if len(built) == 2 and "maxpool3x3" in operations else None
+    scorers = [Scorer(problem("zero-cost", space=space), SelectionConfig()) for _ in range(4)]
+    alone = [scorer.scores([one])[0] for scorer, one in zip(scorers, pair, strict=False)]
+    assert alone[0] != alone[1]
+    assert scorers[2].scores(pair) == alone
+    assert scorers[3].scores(pair[::-1]) == alone[::-1]
+    assert scorers[3].trace(pair) == {"distinct_draws": 1, "scored": 2, "scores_not_finite": 0}
 
 
 def test_a_missing_upstream_is_one_line():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks import ground_truth, spaces
+from benchmarks import environment, ground_truth, spaces
 from benchmarks.errors import UserError
 from benchmarks.proxies import __main__ as command
 from benchmarks.proxies import available, chunks, load, read, scoring, write
@@ -97,11 +97,14 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch, capsys):
     assert run() == 130
     assert "run the command again" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.parquet"))
+    for folder in (tmp_path / "parts").iterdir():
+        (folder / ".0000010.npy.1.tmp").write_bytes(b"half")  # of a worker that was killed while it wrote
 
     rest = []
     monkeypatch.setattr(scoring, "score_chunk", lambda request, chunk: (rest.append(chunk), real(request, chunk))[1])
     assert run() == 0
     assert [chunk.start for chunk in rest] == [10]
+    assert not (tmp_path / "parts").exists()
 
     monkeypatch.setattr(scoring, "score_chunk", real)
     resumed = read(tmp_path / "nas-bench-201.synflow.c2.parquet")
@@ -151,10 +154,10 @@ def test_seeds_are_added_to_a_table(run, tmp_path):
 
 def test_additions_keep_the_provenance_of_what_was_there():
     first = {"revision": "abc-dirty", "command": "one", "processor": None}
-    second = chunks._joined(first, {"revision": "def", "command": "two", "processor": "x"})
+    second = environment.joined(first, {"revision": "def", "command": "two", "processor": "x"})
     assert second == {"revision": "abc-dirty; def", "command": "one; two", "processor": "x"}
-    assert chunks._joined(second, {"revision": "def", "command": "two", "processor": None}) == second
-    assert chunks._joined({}, first) == first
+    assert environment.joined(second, {"revision": "def", "command": "two", "processor": None}) == second
+    assert environment.joined({}, first) == first
 
 
 def test_what_is_not_finite_is_named_ranks_last_and_is_recorded(run, tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Dirichlet
+from torch.nn import functional
 
 from benchmarks.errors import UserError
 from methods.relaxations import concentrations, dirichlet, entropies, gumbel_softmax, softmax
@@ -136,6 +137,18 @@ def test_dirichlet_gradient_is_unbiased():
     error = slopes.std(0) / math.sqrt(n)
     assert (error < 0.05 * exact.abs()).all()
     assert ((slopes.mean(0) - exact).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("alpha", [-80.0, -18.0, -1.0, 0.0, 2.0])
+def test_concentrations_are_positive_in_single_precision(alpha: float):
+    single = torch.full((5,), alpha, requires_grad=True)
+    double = torch.full((5,), alpha, dtype=torch.float64, requires_grad=True)
+    found, expected = concentrations(single), functional.elu(double) + 1
+    assert bool((found > 0).all())
+    torch.testing.assert_close(found.double(), expected if alpha > -10 else double.exp(), rtol=1e-5, atol=0)
+    (slope,) = torch.autograd.grad(found.sum(), single)
+    torch.testing.assert_close(slope, found if alpha < 0 else torch.ones(5))
+    assert bool(dirichlet(found, (5,), generator=generator()).isfinite().all())
 
 
 def test_dirichlet_survives_concentrations_whose_gamma_draws_underflow():

@@ -128,7 +128,7 @@ def check_complete(measured: Measurements, path: Path) -> None:
         found = ", ".join(f"{n:,} of {epochs} epochs" for epochs, n in sorted(measured.records.items()))
         raise UserError(
             f"{path} holds {found or 'no'} trainings instead of {GRAPHS * RUNS:,} of each length, so nothing was "
-            "written: get the whole file (partial=True would import what is there)"
+            "written: get the whole file (--partial would import what is there)"
         )
 
 

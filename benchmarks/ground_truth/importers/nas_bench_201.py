@@ -99,7 +99,7 @@ def check_complete(trainings: Trainings, path: Path) -> None:
     if found < ARCHITECTURES:
         raise UserError(
             f"{path} holds {found:,} of the {ARCHITECTURES:,} architectures of NAS-Bench-201, so nothing was written: "
-            "get the whole file (partial=True would import what is there)"
+            "get the whole file (--partial would import what is there)"
         )
 
 
