@@ -30,7 +30,8 @@ PUBLISHED = (
 )
 VERDICTS = (
     "Verdicts are those of exact signed-rank tests with Holm's correction; the intervals, Student's t, show sizes. A "
-    "reading is a method that the paper may mean, not one that it names, and its rival is stricter than the paper's."
+    "reading is a method that the paper may mean, not one that it names, and its rival is DARTS at its best shared "
+    "setting."
 )
 
 

@@ -164,7 +164,7 @@ class Conclusion(Enum):
     OPEN = auto()
     """Neither different nor equivalent."""
     UNATTAINABLE = auto()
-    """Not equivalent, and so few pairs that a difference shows only beside those of other tests of the family."""
+    """Not equivalent, and so few unequal pairs that a difference shows only beside others of the family."""
 
 
 def conclude(pairs: int, *, p: float, p_equivalent: float, direction: int, tests: int, ties: int = 0) -> Conclusion:

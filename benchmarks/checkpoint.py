@@ -33,8 +33,8 @@ class Checkpoint:
     def restore(self, build: Callable[[], Method], facts: dict[str, Any]) -> tuple[Method, list[Trace]]:
         """The method as it was when saved and the rows so far; a new one and [] where there is nothing to continue.
 
-        A file that is damaged, belongs to another run or does not fit the method is moved aside. A run that is to be
-        done again goes on only from where doing it again was interrupted.
+        A file that is damaged, belongs to another run or does not fit the method is moved aside. With ``redo`` a run
+        goes on only from where such a repetition was interrupted.
 
         Args:
             build: makes a new method.
@@ -46,7 +46,7 @@ class Checkpoint:
         try:
             saved = unpack(self.path.read_bytes())
             if self.redo and not saved.get("redo"):
-                self.log.line("starts over: what was saved is of the run that is done again")
+                self.log.line("starts over, as --redo asks")
                 return method, []
             rows = self._load(saved, method)
             earlier: dict[str, Any] = json.loads(saved.get("facts", "{}"))
@@ -58,7 +58,9 @@ class Checkpoint:
             return build(), []
         self.resumed = True
         if differing := [key for key in earlier.keys() & facts.keys() if earlier[key] != facts[key]]:
-            self.log.warn(f"{self.spec.label} began on another {', '.join(sorted(differing))}; its record names both")
+            self.log.warn(
+                f"{self.spec.label} began on another {', '.join(sorted(differing))}: see the facts of its record"
+            )
         facts |= environment.joined(earlier, facts)
         self.log.line(f"continues after epoch {len(rows) - 1}")
         return method, rows

@@ -57,7 +57,7 @@ class Settings:
         tables: folder of imported ground truth tables; None for the shipped ones.
         checkpoint_every: epochs between checkpoints.
         time_limit: seconds after which a run ends as ``timeout``; None for no limit.
-        redo: do runs again that are done, from the start; the old record stays until the new one replaces it, and a
+        redo: do every run from the start, done ones too; the old record stays until the new one replaces it, and a
             finished one is kept below ``replaced`` if the new one has failed.
     """
 
@@ -263,7 +263,8 @@ class Run:
         self.record = RunRecord(self.spec, status, message, tuple(rows), self.facts)
         _keep(self.record, self.settings.store, self.log)
         self.is_over = True
-        if status is Status.DONE or (self.settings.redo and status is not Status.TIMEOUT):
+        failed_again = self.settings.redo and self.rows and status is not Status.TIMEOUT
+        if status is Status.DONE or failed_again:
             self.checkpoint.path.unlink(missing_ok=True)
 
 

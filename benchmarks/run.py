@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, default=store.DEFAULT, metavar="DIR", help=f"default {store.DEFAULT}")
     p.add_argument("--checkpoint-every", type=int, default=1, metavar="E", help="epochs between checkpoints; default 1")
     p.add_argument("--time-limit", type=float, metavar="S", help="seconds after which a run is ended as 'timeout'")
-    p.add_argument("--redo", action="store_true", help="do runs again that are done")
+    p.add_argument("--redo", action="store_true", help="do every run from the start, done ones too")
     p.add_argument("--dry-run", action="store_true", help="print the plan with an estimate of its time, run nothing")
     p.add_argument("--list", action="store_true", help="print methods, spaces and tiers")
     return p

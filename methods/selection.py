@@ -16,8 +16,7 @@ from benchmarks.images import probe
 from benchmarks.spaces import Architecture, NASBench1Shot1, NASBench201
 from benchmarks.spec import SearchProblem, Trace
 from methods.proxies import PROXIES, initialise, proxy
-from methods.proxies.batched import PROXIES as BATCHED
-from methods.proxies.batched import synflow_of_many
+from methods.proxies.batched import BATCHED, synflow_of_many
 
 
 @dataclass(frozen=True)

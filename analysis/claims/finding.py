@@ -75,7 +75,7 @@ class Pending:
     unit: str
     setting: Setting
     wins: int
-    ties: int = 0
+    ties: int
 
 
 def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:

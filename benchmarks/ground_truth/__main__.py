@@ -73,7 +73,9 @@ def _import(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _held(folder: Path) -> dict[str, str]:
-    """The tables of a folder: file name by space. An import may have made one of them only."""
+    """File name by space: all where the tables ship, what is there elsewhere, for an import may have made one only."""
+    if folder == TABLES:
+        return dict(FILES)
     found = {space: file for space, file in FILES.items() if (folder / file).is_file()}
     if not found:
         raise UserError(

@@ -16,8 +16,7 @@ from benchmarks.proxies.request import Request, batch
 from benchmarks.seeds import Seeds
 from benchmarks.spaces import Architecture
 from methods.proxies import PROXIES, Probe, initialise, score_together
-from methods.proxies.batched import PROXIES as BATCHED
-from methods.proxies.batched import synflow_of_many
+from methods.proxies.batched import BATCHED, synflow_of_many
 
 
 def execute(request: Request, chunks: Sequence[Chunk], *, jobs: int) -> Iterator[tuple[Chunk, list[str]]]:

@@ -30,8 +30,8 @@ def merge(into: Store, sources: Sequence[Store]) -> int:
 
     Raises:
         Conflict: a run is there twice and its records differ in more than times and machine. Nothing was written,
-            unless ``into`` got the one of them while merging, which says how many runs were.
-        DamagedFile: some file cannot be read. Nothing was written.
+            unless a command wrote the run to ``into`` meanwhile: the message then says how many runs were added.
+        DamagedFile: some file cannot be read. Nothing was written, unless a command is writing to ``into``.
         UserError: a source is no folder, or ``into`` is a foreign one.
     """
     known: dict[str, tuple[Path, RunRecord]] = {}
@@ -59,7 +59,7 @@ def merge(into: Store, sources: Sequence[Store]) -> int:
         elif (part := difference(meanwhile, record)) is not None:
             raise Conflict(
                 f"{record.spec.label} differs in {part} from what a command wrote to {into.folder} meanwhile: remove "
-                f"one of the two; {added} runs were merged"
+                f"one of the two; {added} runs were added"
             )
     return added
 

@@ -71,7 +71,7 @@ class ArchitectureOptimizer(ABC):
         theirs = {name: (value.shape, value.dtype) for name, value in state.items() if isinstance(value, Tensor)}
         if mine.keys() != state.keys() or shapes != theirs:
             raise UserError(
-                f"this state is not one of {type(self).__name__} with {len(self.mean)} parameters: "
+                f"this state is not one of {type(self).__name__} with {len(self.mean)} {self.mean.dtype} parameters: "
                 "resume with the method and the space that saved it"
             )
         for name, value in state.items():

@@ -32,8 +32,8 @@ from benchmarks.spaces.nas_bench_201_network import Cell, NASBench201Network, Re
 from benchmarks.spaces.space import Architecture
 from methods.proxies.initialisation import initialise
 
-PROXIES = ("synflow", "log-synflow")
-"""Which of all proxies are here; for NAS-Bench-201 only."""
+BATCHED = ("synflow", "log-synflow")
+"""Proxies that score many NAS-Bench-201 architectures in one sweep."""
 NONE, SKIP, CONV1, CONV3, POOL = range(len(OPERATIONS))
 ROWS = 4
 """Images a convolution call. More makes im2col buffers that the allocator returns to the system after every call."""

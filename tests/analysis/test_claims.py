@@ -51,7 +51,7 @@ def verdict(loaded: runs.Runs, claim_id: str) -> claims.Finding:
 
 
 def pending(**changes: object) -> Pending:
-    base = Pending(8, 2.0, Interval(1, 3), 1, 0.01, 0.9, 1.0, "points", CPU, 8)
+    base = Pending(8, 2.0, Interval(1, 3), 1, 0.01, 0.9, 1.0, "points", CPU, 8, 0)
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -93,6 +93,14 @@ def test_too_few_pairs_for_a_family_are_named():
     evidence = [decide(pending(n=6, p=0.0625), family).evidence for family in (1, 2)]
     assert "neither different nor equivalent" in evidence[0]
     assert "n = 6 is too few to show a difference" in evidence[1]
+    tied = decide(pending(n=6, p=0.0625, wins=5, ties=1), 1).evidence
+    assert "n = 6 with 1 equal is too few to show a difference" in tied and "better in 5 of 6 pairs, 1 equal" in tied
+
+
+def test_equal_pairs_of_the_runs_are_counted(cpu_runs: runs.Runs):
+    up = 90.0 + np.arange(8.0)
+    one = shifted(shifted(cpu_runs, "balenas-1st", "cifar10_test", up), "darts-1st", "cifar10_test", up - (up > 90))
+    assert "better in 7 of 8 pairs, 1 equal" in verdict(one, "nas-bench-201-first-order").evidence
 
 
 def test_a_reduced_tier_says_so():

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.ground_truth import FILES, TABLES, load
+from benchmarks.ground_truth import __main__ as ground_truth_command
 from benchmarks.ground_truth.__main__ import main
 from benchmarks.ground_truth.build import _accuracies_201
 from benchmarks.ground_truth.storage import read
@@ -130,6 +131,15 @@ def test_one_imported_table_is_looked_at_alone(tmp_path: Path, capsys: pytest.Ca
     for command in ("verify", "describe"):
         assert main([command, "--tables", str(tmp_path)]) == 2
         assert "has no tables: name a folder that holds nas-bench-201.parquet or" in capsys.readouterr().err
+
+
+def test_an_install_without_a_table_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(TABLES / FILES["nas-bench-1shot1-s1"], tmp_path)
+    monkeypatch.setattr(ground_truth_command, "TABLES", tmp_path)
+    assert main(["verify"]) == 2
+    assert "nas-bench-201.parquet" in capsys.readouterr().err
 
 
 def test_verify_finds_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

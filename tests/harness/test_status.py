@@ -165,7 +165,7 @@ def test_merge_does_not_write_over_what_was_done_meanwhile(
 
     monkeypatch.setattr(store.Store, "open", finished_meanwhile)
     assert commands.main(["merge", str(a), str(b)]) == 1
-    assert "meanwhile: remove one of the two; 0 runs were merged" in capsys.readouterr().err
+    assert "meanwhile: remove one of the two; 0 runs were added" in capsys.readouterr().err
     assert [r.final["cifar10_test"] for r in store.Store(a).records()] == [
         r.final["cifar10_test"] for r in (record(0), record(1))
     ]
