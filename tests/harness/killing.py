@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import check, files, harness, run
 from benchmarks.spec import Method, Trace
@@ -31,11 +32,11 @@ def note_states(file: Path) -> None:
     """Append (run, epoch, digest of the state) to a file at every checkpoint of this process."""
     save = harness.Checkpoint.save
 
-    def noting(self: harness.Checkpoint, method: Method, rows: list[Trace]) -> None:
+    def noting(self: harness.Checkpoint, method: Method, rows: list[Trace], facts: dict[str, Any]) -> None:
         digest = hashlib.sha256(check._state(method).encode()).hexdigest()
         with file.open("a") as notes:
             notes.write(json.dumps([self.spec.label, rows[-1]["epoch"], digest]) + "\n")
-        save(self, method, rows)
+        save(self, method, rows, facts)
 
     harness.Checkpoint.save = noting  # type: ignore[method-assign]
 
