@@ -458,12 +458,13 @@ def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made)
     printed = {label: published.find("Table 1").row(label).cells[1].value for label in ("BaLeNAS (1st)", "DARTS (1st)")}
     known = f"{random.mean:.2f} {printed['BaLeNAS (1st)'] - printed['DARTS (1st)']:.2f} "
     known += " ".join(rendering.markdown(table) for table in made.tables)
-    known += " 0.12 0.96 1.28 3.02"  # differences of means: test_how_coarsely_exploration_chose
+    known += " 0.12 0.96 1.28 3.02 16.62 3.34"  # differences: test_how_coarsely_exploration_chose
     assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
 DRAWS, IVON = "weights train at a draw, not at the mean", "IVON, a hundred times the rate"
 LONG = "second moment of 1,000 steps, as in the author's code"
+LITERAL, BACKPROP = "Eq. 17 and 18 literally, one rate", "Bayes by Backprop (Eq. 7)"
 GAP, SKIPS, NORM = "discretisation gap (nats)", "skip connections, %", "Hessian norm"
 QUOTED = (
     ("confirmation-outcomes", LONG, "DARTS (1st)", "mean ± sd", "91.44 ± 1.53"),
@@ -479,6 +480,16 @@ QUOTED = (
     ("reading-outcomes", LONG, "BaLeNAS (1st)", "mean ± sd", "75.91 ± 15.80"),
     ("reading-outcomes", "DARTS with the L2 of BaLeNAS's prior, delta/N", "DARTS (1st)", "mean ± sd", "85.95 ± 10.17"),
     ("reading-outcomes", "BaLeNAS with DARTS's L2: N = 1,000, so sigma too", "BaLeNAS", "mean ± sd", "75.36 ± 14.99"),
+    ("reading-measurements", LITERAL, "BaLeNAS (1st)", "mean sigma", "0.961 ± 0.005"),
+    ("reading-measurements", LITERAL, "BaLeNAS (1st)", "entropy, 1 is uniform", "0.098 ± 0.009"),
+    ("reading-outcomes", "the same, s with its own rate", "BaLeNAS (1st)", "mean ± sd", "77.97 ± 16.56"),
+    ("reading-outcomes", "the same at ten times the rate", "BaLeNAS (1st)", "mean ± sd", "60.84 ± 13.10"),
+    ("reading-outcomes", BACKPROP, "BaLeNAS (1st)", "mean ± sd", "63.87 ± 19.14"),
+    ("reading-outcomes", "VON: the exact rule", "BaLeNAS (1st)", "mean ± sd", "84.44 ± 14.22"),
+    ("reading-outcomes", "VON, ten times the rate", "BaLeNAS (1st)", "mean ± sd", "78.35 ± 17.36"),
+    ("reading-outcomes", "Bayes by Backprop, ten times the rate", "BaLeNAS (1st)", "mean ± sd", "61.77 ± 14.94"),
+    ("reading-outcomes", "Vprop: no first moment", "BaLeNAS (1st)", "mean ± sd", "79.09 ± 18.07"),
+    ("reading-measurements", BACKPROP, "BaLeNAS (1st)", NORM, "0.53 ± 0.15"),
     ("reading-outcomes", "fixed noise, sigma 1", "Control", "mean ± sd", "62.61 ± 9.60"),
     ("reading-outcomes", "fixed noise, sigma 0.3", "Control", "mean ± sd", "82.20 ± 9.93"),
     ("reading-outcomes", "fixed noise, sigma 0.1", "Control", "mean ± sd", "86.15 ± 5.08"),
@@ -518,7 +529,7 @@ def test_which_undecided_rows_are_flattest(made: make_study.Made) -> None:
     entropy, norm = (table.columns.index(name) for name in ("entropy, 1 is uniform", NORM))
     undecided = [row for row in table.rows if row[2] == 4 and row[entropy].mean > 0.85]
     flattest = sorted(undecided, key=lambda row: row[norm].mean)
-    assert [row[0] for row in flattest[:2]] == [DRAWS, "fixed noise, sigma 0.3"]
+    assert [row[0] for row in flattest[:3]] == [DRAWS, BACKPROP, "fixed noise, sigma 0.3"]
 
 
 def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
@@ -532,6 +543,16 @@ def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     sent, darts = study.selected(of, best)
     ahead = {arm.row.question: f"{arm.accuracy.mean() - darts.accuracy.mean():+.2f}" for arm in sent}
     assert ahead == {"IVON": "+0.12", IVON: "+0.96", DRAWS: "-1.28"}
+    slow_darts, slow = (arm for arm in of if arm.row.question == "a tenth of the architecture rate")
+    by_seed = slow.accuracy - slow_darts.accuracy
+    assert by_seed.min() >= 0 and f"{by_seed[0]:.2f} {by_seed[1:].max():.2f}" == "16.62 3.34"
+    literal, vadam = next(arm for arm in of if arm.row.question == LITERAL), of[1].accuracy.mean()
+    skips_only = literal.finals["count_skip_connect"] == 6
+    assert len(skips_only) == 4 and skips_only.all()
+    rules = [arm for arm in of if "optimizer=" in arm.method and arm.row.kind == "reading" and "ivon" not in arm.method]
+    assert all(arm.bounds(best)[1] < vadam for arm in rules)
+    ahead_of_darts = [arm.row.question for arm in rules if arm.bounds(best)[1] > of[0].accuracy.mean()]
+    assert ahead_of_darts == ["VON: the exact rule"]
     (weaker,) = (arm for arm in of if arm.row.question.startswith("DARTS with the L2"))
     assert f"{weaker.accuracy.mean() - of[0].accuracy.mean():.2f}" == "3.02"
     assert f"{of[1].accuracy.mean() - of[0].accuracy.mean():.2f}" == "4.21"
