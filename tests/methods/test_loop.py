@@ -19,6 +19,7 @@ from methods import measurements, resolve
 from methods.differentiable import DifferentiableSearch
 from methods.gradients import Batch, frozen
 from methods.optimizers import VAdamConfig
+from tests.methods.test_together import doubled
 
 SPACE = spaces.get("nas-bench-201")
 EPOCHS, CLIP = 3, 0.2
@@ -63,7 +64,7 @@ class ByHand:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.sgd, T_max=EPOCHS, eta_min=0.001)
         self.clipped = 0
 
-    def points(self) -> Sequence[Tensor]:
+    def points(self, n: int) -> Sequence[Tensor]:
         raise NotImplementedError
 
     def take(self, points: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
@@ -74,11 +75,11 @@ class ByHand:
         raise NotImplementedError
 
     def architecture_step(self, valid: Batch) -> None:
-        points = [point.detach().requires_grad_() for point in self.points()]
+        points = [point.detach().requires_grad_() for point in self.points(self.samples)]
         self.take(points, [torch.autograd.grad(loss_at(self.network, p, valid), p)[0] for p in points])
 
     def weight_step(self, train: Batch) -> None:
-        alpha = self.points()[0] if self.draws else self.mean
+        alpha = self.points(1)[0] if self.draws else self.mean
         self.sgd.zero_grad()
         loss_at(self.network, alpha.detach(), train).backward()
         self.clipped += bool(torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP) > CLIP)
@@ -107,8 +108,8 @@ class DARTSByHand(ByHand):
     def mean(self) -> Tensor:
         return self.alpha
 
-    def points(self) -> Sequence[Tensor]:
-        return [self.alpha]
+    def points(self, n: int) -> Sequence[Tensor]:
+        return [self.alpha] * n
 
     def take(self, points: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         (self.alpha.grad,) = gradients
@@ -127,13 +128,8 @@ class BaLeNASByHand(ByHand):
     def mean(self) -> Tensor:
         return self.vadam.mean
 
-    def points(self) -> Sequence[Tensor]:
-        return list(self.vadam.sample(self.samples, self.noise))
-
-    def weight_step(self, train: Batch) -> None:
-        every, self.samples = self.samples, 1  # weights train at one draw however many the architecture step takes
-        super().weight_step(train)
-        self.samples = every
+    def points(self, n: int) -> Sequence[Tensor]:
+        return list(self.vadam.sample(n, self.noise))
 
     def take(self, points: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
         self.vadam.step(torch.stack([p.detach() for p in points]), torch.stack(list(gradients)))
@@ -150,11 +146,7 @@ class BaLeNASByHand(ByHand):
     ],
 )
 def test_a_search_is_what_its_loop_says(method: str, by_hand: type[ByHand], settings: dict[str, object]) -> None:
-    made = search(method, **settings)
-    made.supernet.double()
-    made.optimizer.mean = made.optimizer.mean.double()
-    single = made.batches
-    made.batches = lambda split, epoch: (Batch(x.double(), y) for x, y in single(split, epoch))  # type: ignore[method-assign]
+    made = doubled(search(method, **settings))
     order = str(settings.get("update_order", "architecture-first"))
     plain = by_hand(
         made, order=order, draws=settings.get("weights_at") == "sample", samples=settings.get("samples", 1)
