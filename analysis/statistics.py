@@ -69,6 +69,11 @@ class Paired:
     ties: int
     direction: int
 
+    @property
+    def better_in(self) -> str:
+        """In how many pairs the first is better, in words."""
+        return f"{self.wins} of {self.n}" + (f", {self.ties} equal" if self.ties else "")
+
 
 def paired(first: ArrayLike, second: ArrayLike) -> Paired:
     """Compare two methods over the same seeds, ``[n]`` each. Raises ``UserError`` for nothing or unequal lengths."""

@@ -42,20 +42,8 @@ def compare(
         if table.empty:
             continue
         first, second = (table["worse"], table["better"]) if lower else (table["better"], table["worse"])
-        result = statistics.paired(first, second)
-        return Pending(
-            result.n,
-            result.mean,
-            result.interval,
-            result.direction,
-            result.p,
-            statistics.equivalence(first - second, margin),
-            margin,
-            f"({worse} - {better})" if lower else "points",
-            setting,
-            result.wins,
-            result.ties,
-        )
+        unit = f"({worse} - {better})" if lower else "points"
+        return Pending.of(first, second, margin=margin, setting=setting, unit=unit)
     return Finding(Verdict.UNDECIDED, f"not run: no setting of {space} has both {better} and {worse}")
 
 

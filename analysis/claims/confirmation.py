@@ -40,22 +40,8 @@ def confirmed(runs: Runs, *, study: str, change: str) -> Finding | Pending:
 
 def compared(runs: Runs, study: Study, arm: Arm, other: Arm) -> Pending:
     """The paired test of two arms whose seeds have all ended."""
-    first, second = arm.accuracy, other.accuracy
-    result, margin = statistics.paired(first, second), statistics.margin(study.space)
     setting = runs.setting_of(pd.concat([arm.finals, other.finals]).iloc[0])
-    return Pending(
-        n=result.n,
-        effect=result.mean,
-        interval=result.interval,
-        direction=result.direction,
-        p=result.p,
-        p_equivalent=statistics.equivalence(first - second, margin),
-        margin=margin,
-        unit="points",
-        setting=setting,
-        wins=result.wins,
-        ties=result.ties,
-    )
+    return Pending.of(arm.accuracy, other.accuracy, margin=statistics.margin(study.space), setting=setting)
 
 
 @cache

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
+
+import pandas as pd
 
 from analysis import statistics
 from analysis.runs import Setting
-from analysis.statistics import MINIMUM_PAIRS, Conclusion, Interval
+from analysis.statistics import MINIMUM_PAIRS, Conclusion, Interval, Paired
 
 
 class Verdict(StrEnum):
@@ -52,30 +55,26 @@ class Pending:
     """A test that waits for its family's correction.
 
     Attributes:
-        n: pairs.
-        effect: mean difference, positive in the sense of the claim.
-        interval: of the mean difference.
-        direction: 1 if the signed ranks agree with the claim, -1 if they contradict it.
-        p: two-sided.
-        p_equivalent: that the difference lies within ``margin``.
+        result: of the pairs, positive in the sense of the claim.
+        p: two-sided; ``result`` has it without a correction.
+        p_equivalent: that the mean difference lies within ``margin``.
         margin: of equivalence.
         unit: of the effect.
         setting: where.
-        wins: pairs that agree with the claim.
-        ties: pairs in which both are equal.
     """
 
-    n: int
-    effect: float
-    interval: Interval
-    direction: int
+    result: Paired
     p: float
     p_equivalent: float
     margin: float
     unit: str
     setting: Setting
-    wins: int
-    ties: int
+
+    @classmethod
+    def of(cls, first: pd.Series, second: pd.Series, *, margin: float, setting: Setting, unit: str = "points") -> Self:
+        """The test of two methods' values over the same seeds, of which the first is claimed to be larger."""
+        result = statistics.paired(first, second)
+        return cls(result, result.p, statistics.equivalence(first - second, margin), margin, unit, setting)
 
 
 def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
@@ -90,12 +89,13 @@ def corrected(family: Sequence[Pending], *, lacking: int = 0) -> list[Pending]:
 
 def decide(test: Pending, family: int) -> Finding:
     """The verdict of a paired test whose p-values are corrected. A difference within the margin is none."""
+    result = test.result
     conclusion = statistics.conclude(
-        test.n, p=test.p, p_equivalent=test.p_equivalent, direction=test.direction, tests=family, ties=test.ties
+        result.n, p=test.p, p_equivalent=test.p_equivalent, direction=result.direction, tests=family, ties=result.ties
     )
-    counted = f"n = {test.n}" + (f" with {test.ties} equal" if test.ties else "")
+    counted = f"n = {result.n}" + (f" with {result.ties} equal" if result.ties else "")
     verdict, why = {
-        Conclusion.FEW: (Verdict.UNDECIDED, f"n = {test.n} pairs, at least {MINIMUM_PAIRS} are needed"),
+        Conclusion.FEW: (Verdict.UNDECIDED, f"n = {result.n} pairs, at least {MINIMUM_PAIRS} are needed"),
         Conclusion.EQUIVALENT: (Verdict.DOES_NOT_HOLD, f"both are equivalent within ±{test.margin:g}"),
         Conclusion.LARGER: (Verdict.HOLDS, "the difference has the claimed sign"),
         Conclusion.SMALLER: (Verdict.DOES_NOT_HOLD, "the difference has the opposite sign"),
@@ -105,16 +105,16 @@ def decide(test: Pending, family: int) -> Finding:
         ),
     }[conclusion]  # fmt: skip
     corrected = f", Holm over {family}" if family > 1 else ""
-    better = f"better in {test.wins} of {test.n} pairs" + (f", {test.ties} equal" if test.ties else "")
+    better = f"better in {result.wins} of {result.n} pairs" + (f", {result.ties} equal" if result.ties else "")
     evidence = f"{why}; {better}, exact Wilcoxon p = {test.p:.3g}{corrected}"
     if test.setting.is_digits:
         verdict, evidence = Verdict.UNDECIDED, f"only digits were searched on, which test no claim; {evidence}"
     return Finding(
         verdict,
         evidence,
-        test.n,
-        f"{test.effect:+.3g} {test.unit}".strip(),
-        test.interval if test.interval.is_finite else None,
+        result.n,
+        f"{result.mean:+.3g} {test.unit}".strip(),
+        result.interval if result.interval.is_finite else None,
         describe(test.setting),
     )
 

@@ -104,7 +104,7 @@ def paired(runs: Runs, setting: Setting) -> Table | None:
         if len(both):
             result = statistics.paired(both["a"], both["b"])
             name = f"{display(first)} - {display(second)}"
-            rows.append((name, result.n, *mean_difference(result), result.median, better_in(result), f"{result.p:.3f}"))
+            rows.append((name, result.n, *mean_difference(result), result.median, result.better_in, f"{result.p:.3f}"))
     if not rows:
         return None
     return Table(
@@ -165,11 +165,6 @@ def mean_difference(result: statistics.Paired) -> tuple[Cell, Cell]:
     """Mean and sd of the differences, and the interval of the mean."""
     spread = MeanSd(result.mean, None if np.isnan(result.sd) else result.sd)
     return spread, f"{result.interval.low:.2f} to {result.interval.high:.2f}" if result.interval.is_finite else None
-
-
-def better_in(result: statistics.Paired) -> str:
-    """In how many pairs the first is better."""
-    return f"{result.wins} of {result.n}" + (f", {result.ties} equal" if result.ties else "")
 
 
 def _by_seed(runs: Runs, setting: Setting, label: str) -> pd.Series:

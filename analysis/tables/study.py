@@ -14,7 +14,7 @@ from analysis.rendering import Cell, MeanSd, Table, span
 from analysis.runs import Runs, describe, share
 from analysis.statistics import MINIMUM_PAIRS
 from analysis.study import RULE, Arm, arms, optimum, rival, selected
-from analysis.tables.comparisons import all_skip, better_in, floor, mean_difference
+from analysis.tables.comparisons import all_skip, floor, mean_difference
 from benchmarks import spaces
 from benchmarks.errors import UserError
 from benchmarks.ground_truth import Dataset, Seed, Split
@@ -183,7 +183,7 @@ def _paired(first: pd.Series, second: pd.Series) -> statistics.Paired | None:
 
 
 def _cells(result: statistics.Paired | None) -> tuple[Cell, ...]:
-    return (0, None, None, None) if result is None else (result.n, *mean_difference(result), better_in(result))
+    return (0, None, None, None) if result is None else (result.n, *mean_difference(result), result.better_in)
 
 
 def _single(finals: pd.DataFrame, space: str, trial: int) -> pd.Series:

@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from analysis.claims.contradictions import Status
 from analysis.claims.evidence import first_order_gap
 from analysis.claims.finding import Pending, decide
 from analysis.runs import Setting
-from analysis.statistics import Interval
+from analysis.statistics import Interval, Paired
 from benchmarks.errors import UserError
 
 CPU = Setting("nas-bench-201", "cpu", "cifar10", "0", "", (16, 4096, 4096), ())
@@ -50,9 +51,10 @@ def verdict(loaded: runs.Runs, claim_id: str) -> claims.Finding:
     return {claim.id: finding for claim, finding in claims.judge(loaded, claims.load())}[claim_id]
 
 
-def pending(**changes: object) -> Pending:
-    base = Pending(8, 2.0, Interval(1, 3), 1, 0.01, 0.9, 1.0, "points", CPU, 8, 0)
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+def pending(setting: Setting = CPU, p: float = 0.01, p_equivalent: float = 0.9, **changes: int) -> Pending:
+    """A test of eight pairs, the first better in each, but for the changes."""
+    result = Paired(n=8, mean=2.0, sd=1.2, median=2.0, interval=Interval(1, 3), p=0.01, wins=8, ties=0, direction=1)
+    return Pending(dataclasses.replace(result, **changes), p, p_equivalent, 1.0, "points", setting)
 
 
 def test_every_claim_fits_its_check():
@@ -85,7 +87,7 @@ def test_ids_are_unique():
         ({"setting": DIGITS}, Verdict.UNDECIDED),
     ],
 )
-def test_verdict_of_a_paired_test(changes: dict[str, object], expected: Verdict):
+def test_verdict_of_a_paired_test(changes: dict[str, Any], expected: Verdict):
     assert decide(pending(**changes), 1).verdict is expected
 
 
