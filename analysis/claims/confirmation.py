@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.claims.finding import Finding, Pending, Verdict
 from analysis.runs import ROOT, Runs, load
-from analysis.study import Arm, arms, rival
+from analysis.study import Arm, arms, tested
 from benchmarks.errors import UserError
 from benchmarks.studies import STUDIES, Study
 
@@ -28,14 +28,16 @@ def confirmed(runs: Runs, *, study: str, change: str) -> Finding | Pending:
         UserError: the study has no such row, or one with several readings.
     """
     plan = STUDIES[study]
-    held = runs if any(len(arm.accuracy) for arm in arms(runs, plan)) else _committed()
-    of = arms(held, plan)
-    if lacking := sum(not arm.has_ended for arm in of):
-        return Finding(Verdict.UNDECIDED, f"not finished: {lacking} of {len(of)} rows of the study lack runs")
-    named = [arm for arm in of if arm.row.question == change and not arm.is_darts]
+    held, (pairs, lacking) = runs, tested(arms(runs, plan))
+    if not any(len(arm.accuracy) for pair in pairs for arm in pair):
+        held = _committed()
+        pairs, lacking = tested(arms(held, plan))
+    if lacking:
+        return Finding(Verdict.UNDECIDED, f"not finished: {lacking} rows of the study lack runs")
+    named = [pair for pair in pairs if pair[0].row.question == change]
     if len(named) != 1:
         raise UserError(f"the study {study} has {len(named)} readings named {change!r}, the claim needs one")
-    return compared(held, plan, named[0], rival(named[0], of))
+    return compared(held, plan, *named[0])
 
 
 def compared(runs: Runs, study: Study, arm: Arm, other: Arm) -> Pending:

@@ -13,7 +13,7 @@ from analysis.claims.finding import corrected, decide
 from analysis.rendering import Cell, MeanSd, Table, span
 from analysis.runs import Runs, describe, share
 from analysis.statistics import MINIMUM_PAIRS
-from analysis.study import RULE, Arm, arms, optimum, rival, selected
+from analysis.study import RULE, Arm, arms, optimum, rival, selected, tested
 from analysis.tables.comparisons import all_skip, floor, mean_difference
 from benchmarks import spaces
 from benchmarks.errors import UserError
@@ -32,8 +32,8 @@ COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percenti
 CONFIRMED = (
     "Exact two-sided Wilcoxon signed-rank tests of mean accuracies, Holm-corrected over all {} readings; Student's t "
     "intervals. The order also does not hold where both are equivalent within ±{:g} points. No verdict before every "
-    "seed of every row has ended. Rows of single trainings carry none: they show how far it hangs on the means. A cell "
-    "that was not trained with a seed is left out of that row."
+    "seed of every reading and of its DARTS has ended. Rows of single trainings carry none: they show how far it hangs "
+    "on the means. A cell that was not trained with a seed is left out of that row."
 )
 PROBE = (
     "Hessians, gaps and losses over draws are those of {} fixed validation images, in the architecture parameters and "
@@ -145,14 +145,13 @@ def measurements(runs: Runs, study: Study) -> Table:
 def verdicts(runs: Runs, study: Study) -> Table:
     """Every reading of a confirmation study against its DARTS at equal fresh seeds: the only rows with a verdict."""
     of, is_small = arms(runs, study), len(study.seeds) < MINIMUM_PAIRS
-    pairs = [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
-    all_ended = all(arm.has_ended for arm in of)
-    tests = corrected([compared(runs, study, *pair) for pair in pairs]) if all_ended else []
+    pairs, lacking = tested(of)
+    tests = [] if lacking else corrected([compared(runs, study, *pair) for pair in pairs])
     verdicts = [(None if is_small else f"{test.p:.3f}", decide(test, len(tests)).verdict) for test in tests]
     rows: list[tuple[Cell, ...]] = []
     for number, (arm, other) in enumerate(pairs):
         names, result = (arm.name, other.name), _paired(arm.accuracy, other.accuracy)
-        decided = verdicts[number] if all_ended else (None, "not finished")
+        decided = (None, "not finished") if lacking else verdicts[number]
         rows.append((*names, "mean of trainings", *_cells(result), *decided))
         for trial in TRIALS:
             single = partial(_single, space=study.space, trial=trial)
