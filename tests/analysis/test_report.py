@@ -121,7 +121,7 @@ def test_devices_are_in_the_commands_that_of_the_upstream_run_too(tmp_path: Path
 def test_runs_of_a_study_are_reproduced_by_the_study(tmp_path: Path):
     (first, *_), changed = STUDIES["confirmation"].rows[0].methods, STUDIES["confirmation"].rows[0].budget
     specs = [planned("darts-1st", seed, GPU, **changed) for seed in (100, 101)]
-    line = f"{RUN} --study confirmation --data-dir DIR {OPTIONS}  # 2 of its 32 runs are here"
+    line = f"{RUN} --study confirmation --data-dir DIR {OPTIONS}  # 2 of its 40 runs are here"
     assert first == "darts-1st" and commands_of(tmp_path, *specs) == [line]
 
 

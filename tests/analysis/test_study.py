@@ -364,7 +364,7 @@ def test_the_ledger_takes_the_committed_study_where_runs_have_none(
     store_of(tmp_path / "other", {("darts-1st", USUAL): (0.5,)}, 100)
     found = ledger(runs.load([tmp_path / "other"]))
     assert {(finding.verdict, finding.n) for finding in found} == {("undecided", None)}
-    assert "3 of 3 rows of the study lack runs" in found[0].evidence
+    assert "3 rows of the study lack runs" in found[0].evidence
 
 
 @pytest.mark.parametrize("change", ["no such row", "two in one"])
@@ -380,6 +380,18 @@ def test_no_verdict_while_runs_are_missing(tmp_path: Path) -> None:
     table = confirmed(tmp_path, 7)  # enough for a test, and not what was planned
     assert [row[3] for row in means(table)] == [7, 8]
     assert {row[-2:] for row in means(table)} == {(None, "not finished")}
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 8])
+def test_darts_beside_the_readings_has_no_part_in_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: int
+) -> None:
+    beside = replace(CONFIRMING, rows=(*CONFIRMING.rows, Row("shared", "beside", ("darts-1st",), {"arch_lr": 0.3})))
+    monkeypatch.setitem(STUDIES, "confirming", beside)
+    alone = means(confirmed(tmp_path, 8))
+    loaded = store_of(tmp_path, {("darts-1st", 0.3): (1.0,) * seeds}, 100)
+    assert means(tables.verdicts(loaded, beside)) == alone
+    assert [finding.verdict for finding in ledger(loaded)] == ["holds", "does not hold"]
 
 
 @pytest.mark.parametrize("n", [4, 8])
@@ -478,6 +490,12 @@ QUOTED = (
     ("reading-measurements", "the defaults", "DARTS (1st)", NORM, "0.71 ± 0.22"),
     ("reading-measurements", IVON, "BaLeNAS (1st)", "entropy, 1 is uniform", "0.709 ± 0.124"),
     ("reading-outcomes", LONG, "BaLeNAS (1st)", "mean ± sd", "75.91 ± 15.80"),
+    ("reading-outcomes", "twice the length", "BaLeNAS (1st)", "mean ± sd", "72.00 ± 15.39"),
+    ("reading-outcomes", "prior precision 0.1", "BaLeNAS (1st)", "mean ± sd", "89.38 ± 4.15"),
+    ("reading-outcomes", "prior precision 10", "BaLeNAS (1st)", "mean ± sd", "82.67 ± 18.92"),
+    ("reading-outcomes", "prior precision 100", "BaLeNAS (1st)", "mean ± sd", "81.11 ± 17.95"),
+    ("reading-outcomes", "N is the validation split's true size", "BaLeNAS (1st)", "mean ± sd", "78.57 ± 10.00"),
+    ("reading-outcomes", "four Monte Carlo samples a step", "BaLeNAS (1st)", "mean ± sd", "85.15 ± 10.27"),
     ("reading-outcomes", "DARTS with the L2 of BaLeNAS's prior, delta/N", "DARTS (1st)", "mean ± sd", "85.95 ± 10.17"),
     ("reading-outcomes", "BaLeNAS with DARTS's L2: N = 1,000, so sigma too", "BaLeNAS", "mean ± sd", "75.36 ± 14.99"),
     ("reading-measurements", LITERAL, "BaLeNAS (1st)", "mean sigma", "0.961 ± 0.005"),
@@ -532,6 +550,19 @@ def test_which_undecided_rows_are_flattest(made: make_study.Made) -> None:
     assert [row[0] for row in flattest[:3]] == [DRAWS, BACKPROP, "fixed noise, sigma 0.3"]
 
 
+def test_how_balenas_fares_with_every_setting_and_reading(committed: runs.Runs) -> None:
+    of = study.arms(committed, STUDIES["reading"])
+    pairs = [(arm, study.rival(arm, of)) for arm in of if not arm.is_darts]
+    by = {arm.row.question: arm.accuracy - rival.accuracy for arm, rival in pairs if rival.row is arm.row}
+    del by["second order"]
+    ahead = [question for question, differences in by.items() if differences.mean() > 0]
+    assert (len(by), ahead) == (7, ["the defaults", "a tenth of the architecture rate"])
+    assert {question for question, d in by.items() if not (d > 0).any()} == {LONG, "twice the length"}
+    vadam = [arm for arm, _ in pairs if "optimizer=" not in arm.method and arm.row.kind == "reading"]
+    higher = [arm.row.question for arm in vadam if arm.accuracy.mean() > of[1].accuracy.mean()]
+    assert (of[1].name, higher) == ("BaLeNAS (1st)", [DRAWS, "prior precision 0.1"])
+
+
 def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     """The counts and differences in the text."""
     best, of = study.optimum(SPACE), study.arms(committed, STUDIES["reading"])
@@ -569,7 +600,8 @@ def test_confirmations_are_what_the_rule_sends_on(committed: runs.Runs) -> None:
             explored = STUDIES[plan.confirms]
             readings, darts = study.selected(study.arms(committed, explored), study.optimum(explored.space))
             sent = [(arm.row.question, (arm.method,), arm.row.budget) for arm in (darts, *readings)]
-            assert [(row.question, row.methods, row.budget) for row in plan.rows] == sent
+            assert [(row.question, row.methods, row.budget) for row in plan.rows[: len(sent)]] == sent
+            assert {row.methods for row in plan.rows[len(sent) :]} <= {("darts-1st",)}  # beside them, without a verdict
 
 
 def test_the_ledger_has_every_confirmed_reading_in_one_family() -> None:
@@ -578,7 +610,8 @@ def test_the_ledger_has_every_confirmed_reading_in_one_family() -> None:
     assert len({claim.family for claim in held}) == 1
     assert [claim.parameters["study"] for claim in held] == ["confirmation"] * len(held)
     changes = [claim.parameters["change"] for claim in held]
-    assert changes == [row.question for row in STUDIES["confirmation"].rows[1:]]
+    readings = [row.question for row in STUDIES["confirmation"].rows if row.methods != ("darts-1st",)]
+    assert changes == readings
 
 
 def test_every_study_starts_with_darts() -> None:
