@@ -26,6 +26,7 @@ AGAINST = (
     "Compared with the DARTS of the same row, and where the row has none, with that of the first row: rates of rules "
     "that are no Adam have another scale. Differences wait until every seed of both has ended."
 )
+BESIDE = "{} stands beside the planned tests: rows against it carry no verdict, and their intervals no correction."
 TOO_FEW = "Planned with {} pairs, and a verdict takes {}: sizes and directions only."
 DIVERGED = "A search that diverges has found nothing and counts as 0 %."
 COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %), or diverged."
@@ -146,6 +147,8 @@ def verdicts(runs: Runs, study: Study) -> Table:
     """Every reading of a confirmation study against its DARTS at equal fresh seeds: the only rows with a verdict."""
     of, is_small = arms(runs, study), len(study.seeds) < MINIMUM_PAIRS
     pairs, lacking = tested(of)
+    rivals = [other for _, other in pairs]
+    beside = [arm for arm in of if arm.is_darts and arm not in rivals and len(arm.accuracy)]
     tests = [] if lacking else corrected([compared(runs, study, *pair) for pair in pairs])
     verdicts = [(None if is_small else f"{test.p:.3f}", decide(test, len(tests)).verdict) for test in tests]
     rows: list[tuple[Cell, ...]] = []
@@ -157,6 +160,9 @@ def verdicts(runs: Runs, study: Study) -> Table:
             single = partial(_single, space=study.space, trial=trial)
             result = _paired(arm.by_seed(single), other.by_seed(single))
             rows.append((*names, f"training {trial}", *_cells(result), None, None))
+        for further in beside:
+            result = _paired(arm.accuracy, further.accuracy)
+            rows.append((arm.name, further.name, "mean of trainings", *_cells(result), None, None))
     return Table(
         f"{study.name}-verdicts",
         f"Readings against DARTS on fresh seeds ({study.name})",
@@ -168,6 +174,7 @@ def verdicts(runs: Runs, study: Study) -> Table:
         caption(of, study, "CIFAR-10 test accuracy in points."),
         (
             CONFIRMED.format(len(pairs), statistics.margin(study.space)),
+            *(BESIDE.format(further.name) for further in beside),
             *([TOO_FEW.format(len(study.seeds), MINIMUM_PAIRS)] if is_small else []),
             DIVERGED,
             *runs.omissions,

@@ -322,13 +322,15 @@ def confirmed(tmp_path: Path, n: int) -> Table:
 
 
 def means(table: Table) -> list[tuple[rendering.Cell, ...]]:
-    return [row for row in table.rows if row[2] == "mean of trainings"]
+    """The planned tests, which alone have a last cell."""
+    return [row for row in table.rows if row[-1] is not None]
 
 
 def test_verdicts_carry_holm(tmp_path: Path) -> None:
     table = confirmed(tmp_path, 8)
     assert [row[-1] for row in means(table)] == ["holds", "does not hold"]
     assert [row[-2] for row in means(table)] == ["0.016", "0.016"]  # 2 / 2^8 each, twice over by Holm
+    assert all(row[2] == "mean of trainings" for row in means(table))
     assert all(row[-2:] == (None, None) for row in table.rows if row not in means(table))
     assert "over all 2 readings" in table.notes[0]
 
@@ -390,7 +392,11 @@ def test_darts_beside_the_readings_has_no_part_in_a_verdict(
     monkeypatch.setitem(STUDIES, "confirming", beside)
     alone = means(confirmed(tmp_path, 8))
     loaded = store_of(tmp_path, {("darts-1st", 0.3): (1.0,) * seeds}, 100)
-    assert means(tables.verdicts(loaded, beside)) == alone
+    table = tables.verdicts(loaded, beside)
+    assert means(table) == alone
+    further = [row for row in table.rows if row[1] == "DARTS (1st) with arch_lr=0.3"]
+    assert [row[3] for row in further] == ([seeds] * 2 if seeds else [])
+    assert all(row[-2:] == (None, None) and row[6] == f"0 of {seeds}" for row in further)
     assert [finding.verdict for finding in ledger(loaded)] == ["holds", "does not hold"]
 
 
