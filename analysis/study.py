@@ -133,10 +133,9 @@ def rival(arm: Arm, of: Sequence[Arm]) -> Arm:
     return next((other for other in rows if other.row is arm.row), rows[0])
 
 
-def tested(of: Sequence[Arm]) -> tuple[list[tuple[Arm, Arm]], int]:
-    """Readings with the DARTS that a verdict compares them with, and how many of all these arms still lack runs."""
-    pairs = [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
-    return pairs, sum(not arm.has_ended for arm in {arm for pair in pairs for arm in pair})
+def planned_pairs(of: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """The readings of a confirmation, each with the DARTS that its verdict compares it with."""
+    return [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
 
 
 def selected(of: Sequence[Arm], best: float) -> tuple[list[Arm], Arm]:

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import statistics
 from analysis.claims.finding import Finding, Pending, Verdict
 from analysis.runs import ROOT, Runs, load
-from analysis.study import Arm, arms, tested
+from analysis.study import Arm, arms, planned_pairs
 from benchmarks.errors import UserError
 from benchmarks.studies import STUDIES, Study
 
@@ -28,12 +28,12 @@ def confirmed(runs: Runs, *, study: str, change: str) -> Finding | Pending:
         UserError: the study has no such row, or one with several readings.
     """
     plan = STUDIES[study]
-    held, (pairs, lacking) = runs, tested(arms(runs, plan))
+    held, pairs = runs, planned_pairs(arms(runs, plan))
     if not any(len(arm.accuracy) for pair in pairs for arm in pair):
         held = _committed()
-        pairs, lacking = tested(arms(held, plan))
-    if lacking:
-        return Finding(Verdict.UNDECIDED, f"not finished: {lacking} rows of the study lack runs")
+        pairs = planned_pairs(arms(held, plan))
+    if waiting := sorted({arm.name for pair in pairs for arm in pair if not arm.has_ended}):
+        return Finding(Verdict.UNDECIDED, f"not finished: the study lacks runs of {'; '.join(waiting)}")
     named = [pair for pair in pairs if pair[0].row.question == change]
     if len(named) != 1:
         raise UserError(f"the study {study} has {len(named)} readings named {change!r}, the claim needs one")

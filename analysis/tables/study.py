@@ -13,7 +13,7 @@ from analysis.claims.finding import corrected, decide
 from analysis.rendering import Cell, MeanSd, Table, span
 from analysis.runs import Runs, describe, share
 from analysis.statistics import MINIMUM_PAIRS
-from analysis.study import RULE, Arm, arms, optimum, rival, selected, tested
+from analysis.study import RULE, Arm, arms, optimum, planned_pairs, rival, selected
 from analysis.tables.comparisons import all_skip, floor, mean_difference
 from benchmarks import spaces
 from benchmarks.errors import UserError
@@ -26,7 +26,7 @@ AGAINST = (
     "Compared with the DARTS of the same row, and where the row has none, with that of the first row: rates of rules "
     "that are no Adam have another scale. Differences wait until every seed of both has ended."
 )
-BESIDE = "{} stands beside the planned tests: rows against it carry no verdict, and their intervals no correction."
+BESIDE = "{} is no planned rival: rows against it carry no verdict, and their intervals no correction."
 TOO_FEW = "Planned with {} pairs, and a verdict takes {}: sizes and directions only."
 DIVERGED = "A search that diverges has found nothing and counts as 0 %."
 COLLAPSED = "Collapsed: skip connections only, or below the space's 5th percentile ({:.2f} %), or diverged."
@@ -146,15 +146,16 @@ def measurements(runs: Runs, study: Study) -> Table:
 def verdicts(runs: Runs, study: Study) -> Table:
     """Every reading of a confirmation study against its DARTS at equal fresh seeds: the only rows with a verdict."""
     of, is_small = arms(runs, study), len(study.seeds) < MINIMUM_PAIRS
-    pairs, lacking = tested(of)
+    pairs = planned_pairs(of)
+    has_ended = all(arm.has_ended for pair in pairs for arm in pair)
     rivals = [other for _, other in pairs]
     beside = [arm for arm in of if arm.is_darts and arm not in rivals and len(arm.accuracy)]
-    tests = [] if lacking else corrected([compared(runs, study, *pair) for pair in pairs])
+    tests = corrected([compared(runs, study, *pair) for pair in pairs]) if has_ended else []
     verdicts = [(None if is_small else f"{test.p:.3f}", decide(test, len(tests)).verdict) for test in tests]
     rows: list[tuple[Cell, ...]] = []
     for number, (arm, other) in enumerate(pairs):
         names, result = (arm.name, other.name), _paired(arm.accuracy, other.accuracy)
-        decided = (None, "not finished") if lacking else verdicts[number]
+        decided = verdicts[number] if has_ended else (None, "not finished")
         rows.append((*names, "mean of trainings", *_cells(result), *decided))
         for trial in TRIALS:
             single = partial(_single, space=study.space, trial=trial)

@@ -366,7 +366,8 @@ def test_the_ledger_takes_the_committed_study_where_runs_have_none(
     store_of(tmp_path / "other", {("darts-1st", USUAL): (0.5,)}, 100)
     found = ledger(runs.load([tmp_path / "other"]))
     assert {(finding.verdict, finding.n) for finding in found} == {("undecided", None)}
-    assert "3 rows of the study lack runs" in found[0].evidence
+    names = "BaLeNAS (1st) with data_size=4096; BaLeNAS (1st) with prior_precision=10; DARTS (1st)"
+    assert f"the study lacks runs of {names}" in found[0].evidence
 
 
 @pytest.mark.parametrize("change", ["no such row", "two in one"])
@@ -477,6 +478,8 @@ def test_the_text_quotes_the_tables(committed: runs.Runs, made: make_study.Made)
     known = f"{random.mean:.2f} {printed['BaLeNAS (1st)'] - printed['DARTS (1st)']:.2f} "
     known += " ".join(rendering.markdown(table) for table in made.tables)
     known += " 0.12 0.96 1.28 3.02 16.62 3.34"  # differences: test_how_coarsely_exploration_chose
+    known += " 6.73 21.88 81.12 86.03 0.33"  # test_how_balenas_fares_with_every_setting_and_reading
+    known += " 7.51"  # test_what_is_left_of_the_lead_over_darts_at_its_defaults
     assert set(re.findall(r"\d+\.\d+", flat)) <= set(re.findall(r"\d+\.\d+", known))
 
 
@@ -500,6 +503,9 @@ QUOTED = (
     ("reading-measurements", "the defaults", "DARTS (1st)", NORM, "0.71 ± 0.22"),
     ("reading-measurements", IVON, "BaLeNAS (1st)", "entropy, 1 is uniform", "0.709 ± 0.124"),
     ("reading-outcomes", LONG, "BaLeNAS (1st)", "mean ± sd", "75.91 ± 15.80"),
+    ("reading-outcomes", DRAWS, "BaLeNAS (1st)", "mean ± sd", "89.39 ± 6.10"),
+    ("reading-measurements", DRAWS, "BaLeNAS (1st)", SKIPS, "54 ± 25"),
+    ("reading-measurements", "the defaults", "DARTS (1st)", SKIPS, "63 ± 28"),
     ("reading-outcomes", "twice the length", "BaLeNAS (1st)", "mean ± sd", "72.00 ± 15.39"),
     ("reading-outcomes", "prior precision 0.1", "BaLeNAS (1st)", "mean ± sd", "89.38 ± 4.15"),
     ("reading-outcomes", "prior precision 10", "BaLeNAS (1st)", "mean ± sd", "82.67 ± 18.92"),
@@ -572,21 +578,38 @@ def test_what_is_left_of_the_lead_over_darts_at_its_defaults(committed: runs.Run
         "IVON": ("7.85", "-5.37"), IVON: ("8.69", "+0.64"), DRAWS: ("6.45", "+1.02"),
     }  # fmt: skip
     assert all(result.interval.side_of(0) is None for result in left.values())
+    (draws,) = (arm.accuracy for arm in fresh if arm.row.question == DRAWS)
+    assert f"{(draws - usual.accuracy)[105]:.2f}" == "-7.51"
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert "they lie at -5.37, +0.64 and +1.02 on the fresh ones, where it never collapses" in text
+    assert "never collapses on the fresh ones; there IVON lies at -5.37 points from it, IVON at a hundred" in text
+    assert "at a hundred times its rate at +0.64 and weights at draws at +1.02, no interval leaves out 0" in text
 
 
 def test_how_balenas_fares_with_every_setting_and_reading(committed: runs.Runs) -> None:
     of = study.arms(committed, STUDIES["reading"])
     pairs = [(arm, study.rival(arm, of)) for arm in of if not arm.is_darts]
-    by = {arm.row.question: arm.accuracy - rival.accuracy for arm, rival in pairs if rival.row is arm.row}
-    del by["second order"]
+    by = {
+        arm.row.question: arm.accuracy - rival.accuracy
+        for arm, rival in pairs
+        if rival.row is arm.row and arm.row.kind == "shared"
+    }
     ahead = [question for question, differences in by.items() if differences.mean() > 0]
     assert (len(by), ahead) == (7, ["the defaults", "a tenth of the architecture rate"])
     assert {question for question, d in by.items() if not (d > 0).any()} == {LONG, "twice the length"}
-    vadam = [arm for arm, _ in pairs if "optimizer=" not in arm.method and arm.row.kind == "reading"]
-    higher = [arm.row.question for arm in vadam if arm.accuracy.mean() > of[1].accuracy.mean()]
-    assert (of[1].name, higher) == ("BaLeNAS (1st)", [DRAWS, "prior precision 0.1"])
+    default = of[1].accuracy
+    readings = [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
+    vadam = [arm for arm in readings if "optimizer=" not in arm.method]
+    of_default = [statistics.paired(arm.accuracy, default) for arm in vadam]
+    assert (of[1].name, len(vadam)) == ("BaLeNAS (1st)", 6)
+    assert all(abs(result.mean) < result.sd for result in of_default)
+    spreads = [result.sd for result in of_default]
+    assert f"{min(spreads):.2f} to {max(spreads):.2f}" == "6.73 to 21.88"
+    others = {arm.row.question: arm.accuracy[1:].mean() for arm in vadam}
+    below = {question: f"{mean:.2f}" for question, mean in others.items() if mean < default[1:].mean()}
+    assert (f"{default[1:].mean():.2f}", below) == ("86.03", {"N is the validation split's true size": "81.12"})
+    of_reference = [claim for claim in claims.load() if claim.id == "nas-bench-201-first-order"]
+    ((_, finding),) = claims.judge(runs.load([ROOT / "results" / "reference" / "cpu"]), of_reference)
+    assert (finding.effect, finding.n) == ("-0.327 points", 8)
 
 
 def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
