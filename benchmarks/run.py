@@ -196,7 +196,8 @@ def _print_plan(
     table = Table("method", "space", "runs to do")
     for (method, space), n in counts.items():
         table.add_row(escape(method), space, str(n))
-    console.print(table)
+    if missing:
+        console.print(table)
     console.print(f"{len(the_plan.jobs) - len(missing)} of {len(the_plan.jobs)} runs done", highlight=False)
     cost = plan.estimate(missing, results)
     if len(missing) > cost.unknown:
