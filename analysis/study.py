@@ -134,7 +134,7 @@ def rival(arm: Arm, of: Sequence[Arm]) -> Arm:
 
 
 def planned_pairs(of: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """The readings of a confirmation, each with the DARTS that its verdict compares it with."""
+    """Every arm but those of DARTS with its ``rival``: what a confirmation gives verdicts on."""
     return [(arm, rival(arm, of)) for arm in of if not arm.is_darts]
 
 

@@ -566,6 +566,10 @@ def test_which_undecided_rows_are_flattest(made: make_study.Made) -> None:
     assert [row[0] for row in flattest[:3]] == [DRAWS, BACKPROP, "fixed noise, sigma 0.3"]
 
 
+def first_order_readings(of: Sequence[study.Arm]) -> list[study.Arm]:
+    return [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
+
+
 def test_what_is_left_of_the_lead_over_darts_at_its_defaults(committed: runs.Runs) -> None:
     explored, fresh = (study.arms(committed, STUDIES[name]) for name in ("reading", "confirmation"))
     sent, _ = study.selected(explored, study.optimum(SPACE))
@@ -587,18 +591,16 @@ def test_what_is_left_of_the_lead_over_darts_at_its_defaults(committed: runs.Run
 
 def test_how_balenas_fares_with_every_setting_and_reading(committed: runs.Runs) -> None:
     of = study.arms(committed, STUDIES["reading"])
-    pairs = [(arm, study.rival(arm, of)) for arm in of if not arm.is_darts]
     by = {
         arm.row.question: arm.accuracy - rival.accuracy
-        for arm, rival in pairs
+        for arm, rival in study.planned_pairs(of)
         if rival.row is arm.row and arm.row.kind == "shared"
     }
     ahead = [question for question, differences in by.items() if differences.mean() > 0]
     assert (len(by), ahead) == (7, ["the defaults", "a tenth of the architecture rate"])
     assert {question for question, d in by.items() if not (d > 0).any()} == {LONG, "twice the length"}
     default = of[1].accuracy
-    readings = [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
-    vadam = [arm for arm in readings if "optimizer=" not in arm.method]
+    vadam = [arm for arm in first_order_readings(of) if "optimizer=" not in arm.method]
     of_default = [statistics.paired(arm.accuracy, default) for arm in vadam]
     assert (of[1].name, len(vadam)) == ("BaLeNAS (1st)", 6)
     assert all(abs(result.mean) < result.sd for result in of_default)
@@ -616,7 +618,7 @@ def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     """The counts and differences in the text."""
     best, of = study.optimum(SPACE), study.arms(committed, STUDIES["reading"])
     last = study.selected(of, best)[0][-1].accuracy.mean()
-    readings = [arm for arm in of if arm.row.kind == "reading" and arm.method.startswith("balenas-1st")]
+    readings = first_order_readings(of)
     first = {arm: (arm.accuracy[0] + 3 * best) / 4 for arm in readings}
     assert (len(readings), sum(bound < last for bound in first.values())) == (17, 12)
     assert of[0].is_darts and of[0].accuracy.mean() < last
@@ -629,7 +631,7 @@ def test_how_coarsely_exploration_chose(committed: runs.Runs) -> None:
     literal, vadam = next(arm for arm in of if arm.row.question == LITERAL), of[1].accuracy.mean()
     skips_only = literal.finals["count_skip_connect"] == 6
     assert len(skips_only) == 4 and skips_only.all()
-    rules = [arm for arm in of if "optimizer=" in arm.method and arm.row.kind == "reading" and "ivon" not in arm.method]
+    rules = [arm for arm in readings if "optimizer=" in arm.method and "ivon" not in arm.method]
     assert all(arm.bounds(best)[1] < vadam for arm in rules)
     ahead_of_darts = [arm.row.question for arm in rules if arm.bounds(best)[1] > of[0].accuracy.mean()]
     assert ahead_of_darts == ["VON: the exact rule"]
